@@ -134,13 +134,10 @@ class ClassRule:
     def parts(self) -> tuple[str, ...]:
         """What makes this rule what it is, for the name of its class."""
         origin = (self.origin.namespace, self.origin.policy, str(self.origin.index))
-        match self.ports:
-            case PortSpan(protocol, first, last):
-                ports = f"{protocol.value} {first}-{last}"
-            case str(name):
-                ports = name
-            case None:
-                ports = "*"
+        if isinstance(self.ports, PortSpan):
+            ports = f"{self.ports.protocol.value} {self.ports.first}-{self.ports.last}"
+        else:
+            ports = self.ports or "*"
         return (self.peer or "*", ports, *origin)
 
 

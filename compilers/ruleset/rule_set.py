@@ -47,7 +47,7 @@ class RuleSet:
     legend: Mapping[Address, LegendEntry] = field(default_factory=dict)
 
     @classmethod
-    def of(  # noqa: PLR0913 - one argument a kind of part
+    def of(
         cls,
         node: str,
         *,
