@@ -9,6 +9,8 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Final
 
+from compilers.model.words import Direction, Family
+
 NAME: Final = re.compile(r"(?:p|n|b|ci|ce)-[0-9a-f]{32}")
 """What a name of a rule set looks like; a name from the wire that does not is refused."""
 
@@ -39,3 +41,18 @@ def content_name(kind: NameKind, parts: Iterable[str]) -> str:
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
     return f"{kind.value}-{digest.hexdigest()}"
+
+
+def family_name(name: str, family: Family) -> str:
+    """The kernel's name of one family's half of a set: `p-4c1f…` is held as `p4-4c1f…` and `p6-4c1f…`.
+
+    Legal, short and unique as the name it is made of: a digit goes before the hyphen, and no prefix holds a digit.
+    """
+    prefix, _, digits = name.partition("-")
+    return f"{prefix}{family.value}-{digits}"
+
+
+def pod_chain_name(uid: str, direction: Direction) -> str:
+    """The kernel's name of a pod's own chain for one gate, from the pod's uid alone."""
+    kind = NameKind.INGRESS_POD if direction is Direction.INGRESS else NameKind.EGRESS_POD
+    return content_name(kind, (uid,))
