@@ -1,0 +1,95 @@
+"""The static base of both tables, read from the templates' text, and what closes its slots.
+
+Knows the chains that the templates promise to have. Is given the text: it reads no file, and no pod is known here.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from compilers.nftables.expressions import DROP, AnonymousSet, Comparison, Counter, Match, jump
+from compilers.nftables.reader import read
+from compilers.nftables.references import problems
+from compilers.nftables.table import Rule, Table
+from compilers.nftables.words import Field, InvalidNftError, TableFamily, checked_interface
+
+TABLE: Final = "policy-controller"
+"""Name of the table in both families."""
+
+PLAIN_FRAMES: Final = (0x0800, 0x0806, 0x86DD)
+
+CLOSED_LINK_LOCAL: Final = (Rule((Counter(),)), Rule((DROP,)))
+"""Content of slot `link-local` once a pod of the node is isolated."""
+
+CLOSED_FRAMES: Final = (
+    Rule((Match((Field.ETHER_TYPE,), AnonymousSet(PLAIN_FRAMES), Comparison.NOT_EQUAL), Counter(), DROP)),
+)
+"""Content of slot `frames` of the bridge table once a pod of the node is isolated."""
+
+CLOSED_UNKNOWN: Final = (Rule((Counter(),)), Rule((jump("log-unknown"),)), Rule((DROP,)))
+"""Content of slot `unknown-ingress` or `unknown-egress` while that direction drops unknown addresses.
+
+The drop is a rule of its own, so that it does not depend on the log."""
+
+# Slots that the rest of the project fills; a template without one of them is refused.
+SLOTS: Final = {
+    TableFamily.INET: frozenset({"unknown-egress", "unknown-ingress", "link-local"}),
+    TableFamily.BRIDGE: frozenset({"frames"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSettings:
+    """What an operator of a node may set in the base.
+
+    `pod_interfaces`: names on which this node meets its pods, or starts of names followed by `*`; at least one.
+    """
+
+    pod_interfaces: tuple[str, ...] = ("cni0", "cali*")
+
+    def __post_init__(self) -> None:
+        """Check the alphabet (these become nft text), and refuse none, duplicates and `*` alone."""
+        if not self.pod_interfaces:
+            raise InvalidNftError(
+                "pod interfaces", "at least one is needed: no gate would know what a pod is"
+            )
+        if len(set(self.pod_interfaces)) != len(self.pod_interfaces):
+            raise InvalidNftError("pod interfaces", "one is named twice")
+        for pattern in self.pod_interfaces:
+            checked_interface(pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Both tables as they are before the node's rule set fills maps, sets and slots."""
+
+    inet: Table
+    bridge: Table
+
+
+def _defines(settings: BaseSettings) -> str:
+    quoted = ", ".join(f'"{pattern}"' for pattern in sorted(settings.pod_interfaces))
+    return f"define pod_interfaces = {{ {quoted} }}\n"
+
+
+def _checked(table: Table, family: TableFamily) -> Table:
+    what = f"template {family.value}"
+    if (table.family, table.name) != (family, TABLE):
+        raise InvalidNftError(what, f"declares table {table.identity}, not {family.value} {TABLE}")
+    for problem in problems(table):
+        raise InvalidNftError(what, str(problem))
+    empty = {chain.name for chain in table.chains if chain.hook is None and not chain.rules}
+    for slot in sorted(SLOTS[family] - empty):
+        raise InvalidNftError(what, f"has no empty chain {slot}")
+    return table
+
+
+def base_tables(inet_text: str, bridge_text: str, settings: BaseSettings) -> Base:
+    """Return the base of both tables with the settings put before the templates' own defines.
+
+    Raises ReadError for text outside the language and InvalidNftError for a template that lacks its slots.
+    """
+    defines = _defines(settings)
+    return Base(
+        _checked(read(defines + inet_text), TableFamily.INET),
+        _checked(read(defines + bridge_text), TableFamily.BRIDGE),
+    )
