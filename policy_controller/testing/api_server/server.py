@@ -1,0 +1,198 @@
+"""A running API server and the in-process way into it.
+
+Knows how to listen, what a kubeconfig looks like and how to write objects without HTTP. The in-process writes go
+through the same rules as requests, except that they set status together with the rest and delete without grace.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final, Self
+
+import yaml
+from aiohttp import web
+
+from policy_controller.testing.api_server import errors
+from policy_controller.testing.api_server.deletes import DeleteOptions, Deleter
+from policy_controller.testing.api_server.documents import JsonObject, alone, body_of, metadata_of
+from policy_controller.testing.api_server.http import Face
+from policy_controller.testing.api_server.namespaces import INITIAL
+from policy_controller.testing.api_server.resources import BY_KIND, NAMESPACES, RESOURCES, Resource, Scope
+from policy_controller.testing.api_server.store import Key, Store
+from policy_controller.testing.api_server.surroundings import Clock, Identities, RandomIdentities, SystemClock
+from policy_controller.testing.api_server.writes import Part, Target, Validation, Writer
+
+BOOKMARK_SECONDS: Final = 60.0
+SHUTDOWN_SECONDS: Final = 1.0  # watches are ended first; this is for requests in flight
+CONTEXT: Final = "development"
+
+
+class ApiServer:
+    """A development Kubernetes API server; nothing is kept after it stops.
+
+    Args:
+        validate: False stores malformed objects as they come, as an older server may have them stored.
+        bookmark_seconds: the pause between the bookmarks of a watch.
+        clock: for creationTimestamp and deletionTimestamp.
+        identities: for uid and generateName.
+    """
+
+    def __init__(
+        self,
+        *,
+        validate: bool = True,
+        bookmark_seconds: float = BOOKMARK_SECONDS,
+        clock: Clock | None = None,
+        identities: Identities | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        validation = Validation.STRICT if validate else Validation.LENIENT
+        self._store = Store()
+        self._writer = Writer(self._store, clock, identities or RandomIdentities(), validation)
+        self._deleter = Deleter(self._store, clock)
+        self._face = Face(self._store, self._writer, self._deleter, bookmark_seconds)
+        self._address = ""
+        for name in INITIAL:
+            self._writer.create(NAMESPACES, "", {"metadata": {"name": name}})
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        validate: bool = True,
+        bookmark_seconds: float = BOOKMARK_SECONDS,
+    ) -> AsyncIterator[Self]:
+        """A server that listens while the context is entered; port 0 takes any free one."""
+        server = cls(validate=validate, bookmark_seconds=bookmark_seconds)
+        async with server.listening(host, port):
+            yield server
+
+    @contextlib.asynccontextmanager
+    async def listening(self, host: str, port: int) -> AsyncIterator[None]:
+        """Listens while entered; what is stored outlives it, so a server can go away and come back."""
+        runner = web.AppRunner(
+            self._face.application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+            bound_port = runner.addresses[0][1]
+            self._address = f"[{host}]:{bound_port}" if ":" in host else f"{host}:{bound_port}"
+            yield
+        finally:
+            self.close_watches()
+            await runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, e.g. `http://127.0.0.1:41234`."""
+        return f"http://{self._address}"
+
+    def kubeconfig(self) -> str:
+        """A kubeconfig for this server, as YAML."""
+        return yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": CONTEXT, "cluster": {"server": self.url}}],
+                "users": [{"name": CONTEXT, "user": {}}],
+                "contexts": [
+                    {
+                        "name": CONTEXT,
+                        "context": {"cluster": CONTEXT, "user": CONTEXT, "namespace": "default"},
+                    }
+                ],
+                "current-context": CONTEXT,
+            }
+        )
+
+    @property
+    def resource_version(self) -> int:
+        """The number of the latest write."""
+        return self._store.version
+
+    def create(self, document: JsonObject) -> JsonObject:
+        """Creates an object, status included; a namespaced one without a namespace goes to `default`.
+
+        Raises:
+            ApiError: what a POST would answer.
+        """
+        resource, namespace = _place_of(document)
+        stored = self._writer.create(resource, namespace, document, part=Part.WHOLE)
+        return body_of(alone(resource, stored.raw))
+
+    def apply(self, document: JsonObject) -> JsonObject:
+        """Creates an object or replaces all of it, status included, whatever version is stored.
+
+        Raises:
+            ApiError: what a POST or PUT would answer.
+        """
+        resource, namespace = _place_of(document)
+        target = Target(resource, Key(namespace, metadata_of(document).get("name", "")))
+        metadata = {name: value for name, value in metadata_of(document).items() if name != "resourceVersion"}
+        document = {**document, "metadata": metadata}
+        if self._store.get(target.shelf, target.key) is None:
+            return self.create(document)
+        stored, _ = self._writer.replace(target, document, part=Part.WHOLE)
+        return body_of(alone(resource, stored.raw))
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> JsonObject:
+        """An object by kind and name.
+
+        Raises:
+            ApiError: 404.
+        """
+        resource = _resource_of(kind)
+        stored = self._store.get(resource.storage, _key(resource, name, namespace))
+        if stored is None:
+            raise errors.not_found(resource, name)
+        return body_of(alone(resource, stored.raw))
+
+    def list(self, kind: str, namespace: str | None = None) -> list[JsonObject]:
+        """All objects of a kind, in order; of all namespaces when none is named."""
+        resource = _resource_of(kind)
+        return [
+            body_of(alone(resource, stored.raw))
+            for stored in self._store.objects(resource.storage, namespace)
+        ]
+
+    def delete(self, kind: str, name: str, namespace: str | None = None, grace_seconds: int = 0) -> None:
+        """Deletes an object; without grace, as when its node confirms that the pod has ended.
+
+        Raises:
+            ApiError: 403, 404.
+        """
+        resource = _resource_of(kind)
+        options = DeleteOptions(grace_seconds=grace_seconds)
+        self._deleter.delete(Target(resource, _key(resource, name, namespace)), options)
+
+    def compact(self) -> int:
+        """Forgets all history: older versions are answered with 410 from now on. Returns the present version."""
+        return self._store.compact()
+
+    def close_watches(self) -> int:
+        """Ends all watches, as a restarting server does; returns how many there were."""
+        return self._store.close_subscriptions()
+
+
+def _resource_of(kind: str) -> Resource:
+    found = next((row for row in RESOURCES if row.kind == kind), None)
+    if found is None:
+        raise errors.no_such_path()
+    return found
+
+
+def _key(resource: Resource, name: str, namespace: str | None) -> Key:
+    return Key((namespace or "default") if resource.scope is Scope.NAMESPACED else "", name)
+
+
+def _place_of(document: JsonObject) -> tuple[Resource, str]:
+    resource = BY_KIND.get((document.get("apiVersion", ""), document.get("kind", "")))
+    if resource is None:
+        raise errors.no_such_path()
+    return resource, _key(resource, "", metadata_of(document).get("namespace")).namespace
