@@ -5,6 +5,7 @@ Each is immutable and checks itself. Knows nothing of the whole they make togeth
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 
 from compilers.model.block import Range, merge
 from compilers.model.faults import InvalidField, ObjectRef
@@ -80,6 +81,11 @@ class BlockSet:
             raise InvalidField("overlap, touch or are out of order", ("ranges",))
         parts = [str(self.family.value), *(f"{first}-{last}" for first, last in self.ranges)]
         object.__setattr__(self, "name", content_name(NameKind.BLOCK_SET, parts))
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """First and last address of each range, as text."""
+        make = IPv4Address if self.family is Family.IPV4 else IPv6Address
+        return tuple((str(make(first)), str(make(last))) for first, last in self.ranges)
 
 
 @dataclass(frozen=True, slots=True, order=True)

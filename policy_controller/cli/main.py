@@ -1,0 +1,17 @@
+"""The command `policyctl`: one group, a module a command.
+
+Knows which commands there are. Knows nothing of what they do.
+"""
+
+import click
+
+from policy_controller.cli.compile_command import compile_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="policy-controller")
+def main() -> None:
+    """Understand and try out Kubernetes network policies."""
+
+
+main.add_command(compile_command)
