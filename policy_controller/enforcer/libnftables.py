@@ -1,0 +1,159 @@
+"""The kernel's nftables through the distribution's own binding of libnftables.
+
+Knows how that binding is found, fed and asked, and what its error text means. Knows nothing of rule sets.
+Each call opens its own netlink socket, so it acts on the network namespace of the calling thread.
+"""
+
+import ctypes
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from typing import Protocol as Shape
+
+from compilers.nftables.reader import Strangers, read
+from compilers.nftables.table import Table, TableName
+from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
+from compilers.nftables.words import TableFamily
+
+BINDING: Final = Path("/usr/lib/python3/dist-packages/nftables/nftables.py")
+LIBRARY: Final = "libnftables.so.1"
+
+ERROR: Final = re.compile(
+    r"^(?:[^\n:]*:(?P<line>\d+):\d+-\d+: |netlink: )?Error: (?P<message>[^\n;]*)", re.MULTILINE
+)
+
+# libnftables returns -1 for everything; the sentence is all there is. The first that is found in it decides.
+REASONS: Final[Mapping[str, Rejection]] = {
+    "No such file or directory": Rejection.MISSING,
+    "element does not exist": Rejection.MISSING,
+    "File exists": Rejection.EXISTS,
+    "interval overlaps with an existing one": Rejection.EXISTS,
+    "conflicting intervals specified": Rejection.EXISTS,
+    "Device or resource busy": Rejection.BUSY,
+    "Invalid argument": Rejection.INVALID,
+    "Operation not supported": Rejection.INVALID,
+    "Too many links": Rejection.INVALID,
+    "Numerical result out of range": Rejection.INVALID,
+    "out of range": Rejection.INVALID,
+    "datatype mismatch": Rejection.INVALID,
+    "Expression is not a map": Rejection.INVALID,
+    "set is not a map": Rejection.INVALID,
+    "conflicting protocols specified": Rejection.INVALID,
+    "Could not resolve hostname": Rejection.INVALID,
+    "syntax error": Rejection.INVALID,
+}
+
+
+class BindingMissingError(RuntimeError):
+    """The distribution's binding or library is not installed; the message names the package."""
+
+
+class Context(Shape):
+    """What is used of the binding's class `Nftables`."""
+
+    def cmd(self, cmdline: str) -> tuple[int, str, str]:
+        """Run a command: return code (0 or -1), output, errors."""
+
+    def cmd_from_file(self, filename: str) -> tuple[int, str, str]:
+        """Run the commands of a file as one transaction; errors then name the line."""
+
+    def set_dry_run(self, onoff: bool) -> bool:
+        """Let the kernel check without committing."""
+
+    def set_stateless_output(self, val: bool) -> bool:
+        """Leave counters out."""
+
+    def set_numeric_proto_output(self, val: bool) -> bool:
+        """Print protocols as numbers, whatever /etc/protocols of this host says."""
+
+
+def _load(path: Path) -> Callable[[], Context]:
+    try:
+        ctypes.CDLL(LIBRARY)
+        spec = importlib.util.spec_from_file_location("policy_controller_distribution_nftables", path)
+        if spec is None or spec.loader is None:
+            raise BindingMissingError(f"{path} is not a Python module")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except OSError as error:
+        raise BindingMissingError(
+            f"the nftables binding of the distribution cannot be loaded ({error}): install python3-nftables"
+        ) from error
+    binding: Callable[[], Context] = module.Nftables
+    return binding
+
+
+@contextmanager
+def _in_memory(text: str) -> Iterator[str]:
+    # From a file rather than from a buffer, because only then errors say which line, hence which command.
+    descriptor = os.memfd_create("transaction")
+    try:
+        with open(descriptor, "w", encoding="ascii", closefd=False) as file:
+            file.write(text)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def rejection(error: str, transaction: Transaction) -> NftRejectedError:
+    """Return the typed error for what libnftables wrote when it refused `transaction`."""
+    found = ERROR.search(error)
+    if found is None:
+        return NftRejectedError(Rejection.OTHER, error.strip() or "no reason given")
+    message = found["message"].removeprefix("Could not process rule: ")
+    reason = next((reason for sentence, reason in REASONS.items() if sentence in message), Rejection.OTHER)
+    index = int(found["line"]) - 1 if found["line"] is not None else None
+    if index is None or not 0 <= index < len(transaction.commands):
+        return NftRejectedError(reason, message)
+    return NftRejectedError(reason, message, index, transaction.commands[index].text())
+
+
+class LibNft:
+    """`Nft` on the kernel. Raises BindingMissingError on construction when python3-nftables is absent.
+
+    libnftables lets go of the interpreter lock, so a call may be made from a worker thread; what one call does is
+    one netlink transaction.
+    """
+
+    def __init__(self, binding: Path = BINDING) -> None:
+        """`binding` is the file of the distribution's Python binding."""
+        self._open = _load(binding)
+
+    def run(self, transaction: Transaction) -> None:
+        """Commit the transaction. Raises NftRejectedError; then the kernel is as before."""
+        self._carry_out(transaction, self._open())
+
+    def check(self, transaction: Transaction) -> None:
+        """Let nft and the kernel check the transaction and change nothing. Raises NftRejectedError."""
+        context = self._open()
+        context.set_dry_run(True)
+        self._carry_out(transaction, context)
+
+    def list_table(self, family: TableFamily, name: str) -> Table | None:
+        """Return the table without state, or None when there is none.
+
+        Rules outside the language are kept as Unreadable. Raises ReadError for other objects outside it, and
+        NftRejectedError when the kernel refuses to tell.
+        """
+        context = self._open()
+        context.set_stateless_output(True)
+        context.set_numeric_proto_output(True)
+        code, output, error = context.cmd(f"list table {TableName(family, name)}")
+        if code == 0:
+            return read(output, strangers=Strangers.KEEP)
+        refused = rejection(error, Transaction())
+        if refused.reason is Rejection.MISSING:
+            return None
+        raise refused
+
+    def _carry_out(self, transaction: Transaction, context: Context) -> None:
+        if not transaction.commands:
+            return
+        with _in_memory(transaction.text()) as path:
+            code, _, error = context.cmd_from_file(path)
+        if code != 0:
+            raise rejection(error, transaction)
