@@ -1,0 +1,105 @@
+"""What the two ends say, as values: hello, ack and nack from the node; snapshot and delta from the operator.
+
+Knows the content of each message. Knows nothing of bytes (convert.py) or of when to say what (the sessions do).
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from compilers.ruleset.delta import Delta
+from compilers.ruleset.rule_set import RuleSet
+
+PROTOCOL_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """The highest resourceVersion of each kind that a state stands for; 0 is unknown."""
+
+    pods: int = 0
+    namespaces: int = 0
+    policies: int = 0
+
+    def is_behind(self, other: "Stands") -> bool:
+        """Whether some kind is known on both sides and older here: such a state must not replace the other."""
+        pairs = (
+            (self.pods, other.pods),
+            (self.namespaces, other.namespaces),
+            (self.policies, other.policies),
+        )
+        return any(0 < mine < theirs for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a node enforces as it says hello; the generation is of the stream that brought it."""
+
+    generation: int
+    digest: int
+    stands: Stands
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A node introduces itself. `in_force` None: it has applied nothing since it started."""
+
+    node: str
+    in_force: InForce | None = None
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The kernel has committed the generation; the digest is of everything now in force."""
+
+    generation: int
+    digest: int
+
+
+class NackCause(enum.Enum):
+    """Why a generation is not in force, as far as the operator can act on it."""
+
+    INVALID = "invalid"
+    """The message is not legal; the same one would be refused again."""
+    OLDER = "older"
+    """It stands for something older than what is in force; a later snapshot will do."""
+    BASE = "base"
+    """The delta is not based on what is in force, or does not lead to its digest; a snapshot will do."""
+    KERNEL = "kernel"
+    """The kernel refused; a snapshot may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """Nothing of the generation is in force; `generation_in_force` is (0: none of this stream)."""
+
+    generation: int
+    cause: NackCause
+    object: str
+    reason: str
+    generation_in_force: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMessage:
+    """Everything a node enforces. The digest is computed from the rule set, here and again by the receiver."""
+
+    generation: int
+    stands: Stands
+    rule_set: RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaMessage:
+    """What turns the state of `base_generation` into that of `generation`; the digest is of the latter, whole."""
+
+    base_generation: int
+    generation: int
+    stands: Stands
+    digest: int
+    delta: Delta
+
+
+NodeMessage = Hello | Ack | Nack
+OperatorMessage = SnapshotMessage | DeltaMessage
