@@ -90,3 +90,11 @@ def _at_home() -> Iterator[None]:
             netns.setns(home, flags=0, libc=LIBC)
         finally:
             os.close(home)
+
+
+def inode_of(namespace: str) -> int:
+    """What tells a namespace from a later one of the same name. Raises LaboratoryError if there is none."""
+    try:
+        return (NETNS_DIRECTORY / namespace).stat().st_ino
+    except FileNotFoundError:
+        raise LaboratoryError(f"there is no network namespace {namespace}") from None
