@@ -35,7 +35,7 @@ class Put(enum.Enum):
     """What a PUT may do beyond replacing the version it names."""
 
     UNCONDITIONAL = "replaces any version when it names none"
-    VERSIONED = "must name the version it replaces"
+    VERSIONED = "must name the version it replaces; creates what is not there"
     CREATES = "replaces any version, and creates what is not there"
 
 
