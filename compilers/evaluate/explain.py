@@ -20,7 +20,12 @@ def lines(decision: Decision) -> tuple[str, ...]:
         first, *rest = _about(decision, step.about)
         text.append(f"{step.number}. {first}")
         text.extend(f"   {line}" for line in rest)
-    return tuple(text)
+    return tuple(_printable(line) for line in text)
+
+
+def _printable(line: str) -> str:
+    """The line with every character that could act on a terminal escaped; paths of faults and files hold any text."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 def _about(decision: Decision, about: Traffic | GateDecision | Verdict) -> Iterator[str]:
