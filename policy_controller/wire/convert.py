@@ -59,6 +59,8 @@ def encode_operator(value: OperatorMessage, limits: Limits = LIMITS) -> pb.Opera
                 encode_delta(value.delta, message.delta)
     except InvalidField as fault:
         raise Refused.because(fault, "message") from fault
+    except UnicodeEncodeError as error:
+        raise Refused("message", f"holds text that is not Unicode: {error.reason}") from error
     _check_size(message, limits)
     return message
 

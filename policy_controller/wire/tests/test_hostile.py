@@ -1,0 +1,371 @@
+"""Whatever arrives is either legal in every part or refused as a whole, by one type of error that names the fault."""
+
+from collections.abc import Callable, MutableSequence
+from typing import TypeVar
+
+import pytest
+from google.protobuf.message import DecodeError, Message
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from policy_controller.wire import enforcement_pb2 as pb
+from policy_controller.wire.convert import decode_node, decode_operator
+from policy_controller.wire.limits import Limits
+from policy_controller.wire.messages import DeltaMessage, SnapshotMessage
+from policy_controller.wire.refused import Refused
+from policy_controller.wire.tests.messages import OTHER_PEERS, PEERS, PORTS, delta, edits, parts, snapshot
+
+SNAPSHOT, DELTA = snapshot().SerializeToString(), delta().SerializeToString()
+UNKNOWN_FIELD = b"\xf8\x7f\x01"
+End = TypeVar("End", pb.OperatorMessage, pb.NodeMessage)
+
+
+def refusal(data: bytes, message_type: type[End], decode: Callable[[End], object]) -> Refused | None:
+    """The refusal of what parses as this message, if it is refused; any other error is an error of the test."""
+    try:
+        decode(message_type.FromString(data))
+    except DecodeError:
+        return None
+    except Refused as refused:
+        return refused
+    return None
+
+
+def read(data: bytes) -> None:
+    """Read bytes as either end would, and check that what is refused is named in words fit to print."""
+    refusals = (
+        refusal(data, pb.OperatorMessage, decode_operator),
+        refusal(data, pb.NodeMessage, decode_node),
+    )
+    for refused in refusals:
+        if refused is not None:
+            assert refused.object
+            assert refused.reason
+            assert str(refused).isprintable()
+
+
+def test_the_messages_that_the_tests_break_are_legal() -> None:
+    assert isinstance(decode_operator(snapshot()), SnapshotMessage)
+    assert isinstance(decode_operator(delta()), DeltaMessage)
+
+
+@given(st.binary(max_size=200))
+@example(b"\x08\x01\x12\x02\x08\x01")
+@settings(max_examples=300, deadline=None)
+def test_random_bytes_are_refused(data: bytes) -> None:
+    read(data)
+
+
+@given(
+    st.sampled_from((SNAPSHOT, DELTA)),
+    st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=3), st.integers(0, 3)), max_size=4),
+)
+@settings(max_examples=500, deadline=None)
+def test_changed_bytes_raise_nothing_but_a_refusal(
+    data: bytes, changes: list[tuple[int, bytes, int]]
+) -> None:
+    for position, put, gone in changes:
+        at = position % (len(data) + 1)
+        data = data[:at] + put + data[at + gone :]
+    read(data)
+
+
+@given(st.sampled_from((snapshot, delta)), st.lists(edits(), min_size=1, max_size=3))
+@settings(max_examples=500, deadline=None)
+def test_changed_fields_raise_nothing_but_a_refusal(
+    make: Callable[[], pb.OperatorMessage], changes: list[Callable[[Message], None]]
+) -> None:
+    message = make()
+    for change in changes:
+        change(message)
+    read(message.SerializeToString())
+
+
+@pytest.mark.parametrize("make", [snapshot, delta])
+def test_an_unknown_field_at_any_depth_refuses_the_whole_message(
+    make: Callable[[], pb.OperatorMessage],
+) -> None:
+    count = len(list(parts(make())))
+    assert count > 20
+    for index in range(count):
+        message = make()
+        part = list(parts(message))[index]
+        part.MergeFromString(UNKNOWN_FIELD)
+        with pytest.raises(Refused, match="does not know"):
+            decode_operator(message)
+
+
+def test_a_message_of_another_version_is_refused_by_version_even_if_it_holds_unknown_fields() -> None:
+    message = snapshot()
+    message.protocol_version = 2
+    message.snapshot.MergeFromString(UNKNOWN_FIELD)
+    with pytest.raises(Refused, match="protocol_version: is 2, this end speaks 1"):
+        decode_operator(message)
+    hello = pb.NodeMessage(hello=pb.Hello(protocol_version=9, node="node-1"))
+    hello.hello.MergeFromString(UNKNOWN_FIELD)
+    with pytest.raises(Refused, match="protocol_version: is 9, this end speaks 1"):
+        decode_node(hello)
+
+
+def set_to(part: Message, **fields: object) -> None:
+    for name, value in fields.items():
+        setattr(part, name, value)
+
+
+def swap(fields: MutableSequence[str], first: int, second: int) -> None:
+    fields[first], fields[second] = fields[second], fields[first]
+
+
+BROKEN_SNAPSHOTS: list[tuple[str, Callable[[pb.Snapshot], object], str]] = [
+    ("no generation", lambda it: it.ClearField("generation"), "generation: counts from 1"),
+    ("short digest", lambda it: set_to(it, digest=b"12"), "digest: has 2 bytes instead of 16"),
+    ("other digest", lambda it: set_to(it, digest=b"1" * 16), "digest: is not that of the rule set"),
+    ("node that is no name", lambda it: set_to(it, node="No de"), "node: is not a DNS subdomain"),
+    ("node too long", lambda it: set_to(it, node="n" * 254), "node: is not a DNS subdomain"),
+    (
+        "set name",
+        lambda it: set_to(it.peer_sets[0], name="p-1; flush ruleset"),
+        r"peer_sets\[0\].name: is not a name",
+    ),
+    (
+        "port set among peers",
+        lambda it: set_to(it.peer_sets[0], name=PORTS),
+        r"peer_sets\[0\].name: is not a name",
+    ),
+    (
+        "half an address",
+        lambda it: set_to(it.peer_sets[0].addresses, ipv4=b"123"),
+        r"peer_sets\[0\].addresses: IPv4: 3 bytes",
+    ),
+    (
+        "address twice",
+        lambda it: set_to(it.peer_sets[0].addresses, ipv6=b"1" * 32),
+        r"peer_sets\[0\].addresses: IPv6: entries repeat",
+    ),
+    (
+        "addresses unsorted",
+        lambda it: set_to(it.peer_sets[0].addresses, ipv4=b"22221111"),
+        r"peer_sets\[0\].addresses: IPv4: entries repeat or are not",
+    ),
+    ("set twice", lambda it: it.port_sets.append(it.port_sets[0]), r"port_sets\[1\]: repeats"),
+    (
+        "port 0",
+        lambda it: set_to(it.port_sets[0].elements, ipv4=b"1234\x06\0\0"),
+        r"port_sets\[0\].elements: 0 is not a port",
+    ),
+    (
+        "protocol of an element",
+        lambda it: set_to(it.port_sets[0].elements, ipv4=b"1234\x01\0\1"),
+        r"elements: 1 is not the number of a protocol",
+    ),
+    (
+        "content under another name",
+        lambda it: set_to(it.block_sets[0], ipv4=b"00001111"),
+        r"block_sets\[0\].name: is not the name of this content",
+    ),
+    (
+        "ranges that touch",
+        lambda it: set_to(it.block_sets[0], ipv4=bytes((0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3))),
+        r"block_sets\[0\].ranges: overlap",
+    ),
+    ("no ranges said", lambda it: it.block_sets[0].ClearField("ipv4"), r"block_sets\[0\].ranges: is missing"),
+    (
+        "direction left out",
+        lambda it: it.classes[0].ClearField("direction"),
+        r"classes\[0\].direction: 0 is not a value",
+    ),
+    (
+        "direction unknown",
+        lambda it: it.classes[0].MergeFromString(b"\x10\x07"),
+        r"classes\[0\].direction: 7 is not a value",
+    ),
+    (
+        "class without policies",
+        lambda it: it.classes[0].ClearField("policies"),
+        r"classes\[0\].rules\[0\].policy: 1 is not the index",
+    ),
+    (
+        "policy twice",
+        lambda it: it.classes[0].policies.append(it.classes[0].policies[0]),
+        r"classes\[0\].policies: names a policy twice",
+    ),
+    (
+        "policy kind",
+        lambda it: it.classes[0].policies[0].ClearField("kind"),
+        r"classes\[0\].policies\[0\].kind: 0 is not",
+    ),
+    (
+        "policy name",
+        lambda it: set_to(it.classes[0].policies[0], name="{drop}"),
+        r"classes\[0\].policies\[0\].name: is not a DNS subdomain",
+    ),
+    (
+        "policy namespace",
+        lambda it: set_to(it.classes[0].policies[0], namespace="a.b"),
+        r"policies\[0\].namespace: is not a DNS label",
+    ),
+    (
+        "peer left out",
+        lambda it: it.classes[0].rules[0].ClearField("everyone"),
+        r"classes\[0\].rules\[0\].peer: is missing",
+    ),
+    (
+        "ports left out",
+        lambda it: it.classes[0].rules[1].ClearField("every_port"),
+        r"classes\[0\].rules\[1\].ports: is missing",
+    ),
+    (
+        "protocol left out",
+        lambda it: it.classes[0].rules[0].span.ClearField("protocol"),
+        r"rules\[0\].span.protocol: 0 is not",
+    ),
+    (
+        "port beyond the last",
+        lambda it: set_to(it.classes[0].rules[0].span, last=65536),
+        r"rules\[0\].span.ports: 80-65536 is not",
+    ),
+    (
+        "origin elsewhere",
+        lambda it: set_to(it.classes[0].rules[0], policy=2),
+        r"rules\[0\].policy: 2 is not the index",
+    ),
+    (
+        "rule that another class has",
+        lambda it: set_to(it.classes[0].rules[0], index=7),
+        r"classes\[0\].name: is not the name of this content",
+    ),
+    (
+        "peer that is no set",
+        lambda it: set_to(it.classes[0].rules[0], peer_set=PORTS),
+        r"rules\[0\].name: is not a name of this kind",
+    ),
+    ("uid", lambda it: set_to(it.pods[0], uid="u\n"), r"pods\[0\].uid: is not a uid"),
+    ("pod name", lambda it: set_to(it.pods[0], name="-"), r"pods\[0\].name: is not a DNS subdomain"),
+    ("gate left out", lambda it: it.pods[1].ClearField("egress_open"), r"pods\[1\].egress: is missing"),
+    (
+        "class of the other gate",
+        lambda it: set_to(it.pods[0], ingress_class=it.pods[0].egress_class),
+        r"pods\[0\].name: is not a name",
+    ),
+    ("pods out of order", lambda it: it.pods.reverse(), r"pods\[1\]: repeats or is out of order"),
+    (
+        "address of two pods",
+        lambda it: it.pods[1].addresses.CopyFrom(it.pods[0].addresses),
+        "also belongs to pod",
+    ),
+    ("class that is not there", lambda it: it.classes.pop(), "refers to c[ei]-[0-9a-f]+, which is not there"),
+    (
+        "set that is not there",
+        lambda it: it.ClearField("port_sets"),
+        "refers to n-[0-9a-f]+, which is not there",
+    ),
+    (
+        "legend without addresses",
+        lambda it: it.legend[0].ClearField("addresses"),
+        r"legend\[0\].addresses: must not be empty",
+    ),
+    (
+        "legend naming twice",
+        lambda it: it.legend[1].addresses.CopyFrom(it.legend[0].addresses),
+        r"legend\[1\]: 10.0.0.1 is named twice",
+    ),
+    (
+        "long workload",
+        lambda it: set_to(it.legend[0], workload_kind="k" * 254),
+        r"legend\[0\].workload_kind: has 254 characters",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"), [case[1:] for case in BROKEN_SNAPSHOTS], ids=[case[0] for case in BROKEN_SNAPSHOTS]
+)
+def test_a_snapshot_wrong_in_one_field_is_refused_by_that_field(
+    spoil: Callable[[pb.Snapshot], object], sentence: str
+) -> None:
+    message = snapshot()
+    spoil(message.snapshot)
+    with pytest.raises(Refused, match=sentence):
+        decode_operator(message)
+
+
+BROKEN_DELTAS: list[tuple[str, Callable[[pb.Delta], object], str]] = [
+    ("no base", lambda it: it.ClearField("base_generation"), "base_generation: counts from 1"),
+    (
+        "no change",
+        lambda it: it.changed_peer_sets[0].ClearField("removed"),
+        r"changed_peer_sets\[0\]: neither adds nor removes",
+    ),
+    (
+        "both ways",
+        lambda it: it.changed_peer_sets[0].added.CopyFrom(it.changed_peer_sets[0].removed),
+        "adds and removes the same",
+    ),
+    (
+        "removed class that is a set",
+        lambda it: it.removed_classes.insert(0, PEERS),
+        r"removed_classes\[0\].name: is not a name",
+    ),
+    (
+        "removed out of order",
+        lambda it: swap(it.removed_classes, 0, 1),
+        r"removed_classes\[1\]: repeats or is out of order",
+    ),
+    ("removed legend", lambda it: set_to(it.removed_legend, ipv4=b"1"), "removed_legend: IPv4: 1 bytes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"), [case[1:] for case in BROKEN_DELTAS], ids=[case[0] for case in BROKEN_DELTAS]
+)
+def test_a_delta_wrong_in_one_field_is_refused_by_that_field(
+    spoil: Callable[[pb.Delta], object], sentence: str
+) -> None:
+    message = delta()
+    spoil(message.delta)
+    with pytest.raises(Refused, match=sentence):
+        decode_operator(message)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        (Limits(message_bytes=100), "message: has [0-9]+ bytes, at most 100"),
+        (Limits(sets=1), "peer_sets: has 2 entries, at most 1"),
+        (Limits(set_elements=1), r"peer_sets\[[01]\].addresses: IPv4: has 2 entries, at most 1"),
+        (Limits(classes=1), "classes: has 2 entries, at most 1"),
+        (Limits(class_policies=1), r"classes\[0\].policies: has 2 entries, at most 1"),
+        (Limits(class_rules=2), r"classes\[0\].rules: has 3 entries, at most 2"),
+        (Limits(pods=1), "pods: has 2 entries, at most 1"),
+        (Limits(pod_addresses=0), r"pods\[0\].addresses: IPv4: has 1 entries, at most 0"),
+        (Limits(legend_addresses=1), "legend: has 2 entries, at most 1"),
+    ],
+)
+def test_a_message_beyond_a_limit_is_refused_by_the_limit(limits: Limits, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        decode_operator(snapshot(), limits)
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (pb.NodeMessage(), "message: is missing"),
+        (pb.NodeMessage(observed=pb.Observed()), "observed: is not sent"),
+        (pb.NodeMessage(hello=pb.Hello(protocol_version=1, node="")), "hello.node: is not a DNS subdomain"),
+        (
+            pb.NodeMessage(hello=pb.Hello(protocol_version=1, node="a", capabilities=["A"])),
+            r"hello.capabilities\[0\]",
+        ),
+        (pb.NodeMessage(ack=pb.Ack(generation=1)), "ack: has 0 bytes instead of 16"),
+        (pb.NodeMessage(nack=pb.Nack(generation=1)), "nack.cause: 0 is not a value"),
+    ],
+)
+def test_a_node_wrong_in_one_field_is_refused_by_that_field(message: pb.NodeMessage, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        decode_node(message)
+
+
+def test_the_other_peer_set_is_empty_and_still_arrives() -> None:
+    arrived = decode_operator(snapshot())
+    assert isinstance(arrived, SnapshotMessage)
+    assert arrived.rule_set.peer_sets[OTHER_PEERS].addresses == frozenset()
