@@ -7,6 +7,7 @@ Knows nothing of sets' contents: whether a reference resolves is the table's mat
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
@@ -56,23 +57,39 @@ class Range:
             raise InvalidNftError(f"range {self.first}-{self.last}", "ends before it starts")
 
 
+def distinct(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
+    """Return values sorted, without duplicates and without names that a pattern among them covers.
+
+    nft merges `cali1` into `cali*`. Raises InvalidNftError when the values are of different types.
+    """
+    given = set(values)
+    starts = {one.removesuffix("*") for one in given if isinstance(one, str) and one.endswith("*")}
+    kept = {one for one in given if not (isinstance(one, str) and _covered(one, starts))}
+    try:
+        return tuple(sorted(kept))
+    except TypeError:
+        raise InvalidNftError("anonymous set", "its values are of different types") from None
+
+
+def _covered(name: str, starts: set[str]) -> bool:
+    own = name.removesuffix("*") if name.endswith("*") else None
+    return any(name.startswith(start) and start != own for start in starts)
+
+
 @dataclass(frozen=True, slots=True)
 class AnonymousSet:
-    """Two or more values written in the rule itself. Held sorted, without duplicates."""
+    """Two or more values written in the rule itself. Held as `distinct` returns them."""
 
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
         """Sort; refuse a set of one, which nft lists as the value alone."""
-        try:
-            distinct = tuple(sorted(set(self.values)))
-        except TypeError:
-            raise InvalidNftError("anonymous set", "its values are of different types") from None
-        if len(distinct) < 2:
+        kept = distinct(self.values)
+        if len(kept) < 2:
             raise InvalidNftError(
                 "anonymous set", "needs two values; nft lists a set of one as the value alone"
             )
-        object.__setattr__(self, "values", distinct)
+        object.__setattr__(self, "values", kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from compilers.nftables.expressions import (
     Verdict,
     VerdictKind,
     VerdictMap,
+    distinct,
 )
 from compilers.nftables.lexer import Lexer, Token
 from compilers.nftables.table import Rule
@@ -116,11 +117,10 @@ def _braced(lexer: Lexer, key: KeyType) -> Operand:
         if not accepts(lexer, ","):
             break
     expect(lexer, "}")
-    if len(set(values)) == 1:
-        # nft lists a set of one as the value alone.
-        return values[0]
     try:
-        return AnonymousSet(tuple(values))
+        kept = distinct(values)
+        # nft lists a set of one as the value alone.
+        return kept[0] if len(kept) == 1 else AnonymousSet(kept)
     except ValueError as error:
         raise lexer.error(str(error), start) from None
 

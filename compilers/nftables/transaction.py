@@ -320,6 +320,11 @@ def _installing(base: Table) -> Iterator[Command]:
         if named_set.elements:
             elements = tuple(in_order(named_set.declaration.key, named_set.elements))
             yield AddElements(table, named_set.declaration.name, elements)
+    for named_map in base.maps:
+        if named_map.elements:
+            keys = in_order(named_map.declaration.key, named_map.elements)
+            leads = tuple(MapElement(key, named_map.elements[key]) for key in keys)
+            yield AddElements(table, named_map.declaration.name, leads)
     for chain in base.chains:
         if chain.rules:
             yield FlushChain(table, chain.name)

@@ -47,7 +47,8 @@ SPANS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 def scalar_text(key: KeyType, value: Scalar) -> str:
     """Return one value as nft prints it: names for protocols and types, quotes around interface names."""
     if isinstance(value, int):
-        return KEY_WORDS[key].names.get(value, str(value))
+        unnamed = f"0x{value:04x}" if key is KeyType.ETHER else str(value)
+        return KEY_WORDS[key].names.get(value, unnamed)
     return f'"{value}"' if key in QUOTED else str(value)
 
 

@@ -138,6 +138,10 @@ class LibNft:
 
         Rules outside the language are kept as Unreadable. Raises ReadError for other objects outside it, and
         NftRejectedError when the kernel refuses to tell.
+
+        A set without a declared size that has just grown by tens of thousands of elements is listed incompletely for
+        some 100 ms, while the kernel moves it to a larger hash table (seen on 6.18; packets find all of it): list
+        again before believing that elements are missing.
         """
         context = self._open()
         context.set_stateless_output(True)
