@@ -73,17 +73,23 @@ class Face:
         application.add_routes(
             [
                 *(web.get(path, self._healthy) for path in ("/healthz", "/readyz", "/livez")),
-                web.get("/version", self._version),
-                web.get("/api", self._core_versions),
-                web.get("/apis", self._groups),
-                web.get("/apis/{group}", self._group),
-                web.get("/api/{version}", self._resources),
-                web.get("/apis/{group}/{version}", self._resources),
+                # kr8s asks for /version/, /api/ and /apis/.
+                *(web.get(f"{path}{{slash:/?}}", handler) for path, handler in self._discovery()),
                 web.route("*", "/api/{version}/{steps:.+}", self._serve),
                 web.route("*", "/apis/{group}/{version}/{steps:.+}", self._serve),
             ]
         )
         return application
+
+    def _discovery(self) -> list[tuple[str, Handler]]:
+        return [
+            ("/version", self._version),
+            ("/api", self._core_versions),
+            ("/apis", self._groups),
+            ("/apis/{group}", self._group),
+            ("/api/{version}", self._resources),
+            ("/apis/{group}/{version}", self._resources),
+        ]
 
     async def _healthy(self, request: web.Request) -> web.Response:
         del request

@@ -175,9 +175,15 @@ class ApiServer:
         """Forgets all history: older versions are answered with 410 from now on. Returns the present version."""
         return self._store.compact()
 
-    def close_watches(self) -> int:
-        """Ends all watches, as a restarting server does; returns how many there were."""
-        return self._store.close_subscriptions()
+    @property
+    def open_watches(self) -> int:
+        """How many watches are being served."""
+        return len(self._store.subscriptions())
+
+    def close_watches(self) -> None:
+        """Ends all watches, as a restarting server does."""
+        for subscription in self._store.subscriptions():
+            subscription.close()
 
 
 def _resource_of(kind: str) -> Resource:

@@ -54,6 +54,12 @@ class WatchStream:
         event = await self.next()
         return None if event is None else (event["type"], event["object"]["metadata"].get("name", ""))
 
+    async def drain(self) -> None:
+        """Reads to the end, whatever comes."""
+        async with asyncio.timeout(DEADLINE):
+            while await self._content.readany():
+                pass
+
     async def rest(self) -> list[dict[str, Any]]:
         """All events until the stream ends."""
         events = []

@@ -49,7 +49,7 @@ async def test_pod_on_a_node_is_given_its_grace(
 ) -> None:
     document = pod("web")
     document["spec"] |= fields["spec"]
-    server.create({**document, **{"status": fields.get("status", {"phase": "Running"})}})
+    server.create({**document, "status": fields.get("status", {"phase": "Running"})})
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     answer = await client.do("DELETE", f"{PODS}/web", options or None)
     assert (answer.code, answer.body["kind"]) == (200, "Pod")

@@ -1,7 +1,5 @@
 """LIST: selectors, pages and versions."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from policy_controller.testing.api_server import ApiServer
@@ -152,11 +150,9 @@ async def test_contradictory_options_are_invalid(client: RawClient, query: dict[
 
 
 @pytest.fixture
-def seven(server: ApiServer) -> Iterator[list[str]]:
-    names = [f"c{number}" for number in range(7)]
-    for name in names:
-        server.create(configmap(name, labels={"odd": str(int(name[1]) % 2)}))
-    return iter([names])
+def seven(server: ApiServer) -> None:
+    for number in range(7):
+        server.create(configmap(f"c{number}", labels={"odd": str(number % 2)}))
 
 
 @pytest.mark.usefixtures("seven")

@@ -59,7 +59,7 @@ JSON_PATCHES: list[tuple[Any, int, Any]] = [
 
 @pytest.mark.parametrize(("patch", "code", "data"), JSON_PATCHES)
 async def test_json_patch_is_applied_whole_or_not_at_all(
-    client: RawClient, patch: object, code: int, data: Any
+    client: RawClient, patch: object, code: int, data: object
 ) -> None:
     await client.post(CONFIGMAPS, {**configmap("a"), "data": {"a": "1"}})
     answer = await client.do("PATCH", f"{CONFIGMAPS}/a", patch, media_type=JSON_PATCH)
@@ -75,7 +75,7 @@ async def test_merge_patch_cannot_change_identity(client: RawClient) -> None:
     assert answer.body == made
 
 
-PATCH_FORMS = [
+PATCH_FORMS: list[tuple[str, Any, int]] = [
     ("application/strategic-merge-patch+json", {}, 415),
     ("application/apply-patch+yaml", {}, 415),
     ("application/json", {}, 415),

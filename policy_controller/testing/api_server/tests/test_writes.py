@@ -1,6 +1,7 @@
 """Create, get, update, and the refusals that clients act on."""
 
 import datetime
+from typing import Any
 
 import aiohttp
 import pytest
@@ -22,7 +23,7 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 
 
 async def test_created_object_gets_identity_version_and_defaults(client: RawClient) -> None:
-    hostile = {
+    hostile: dict[str, Any] = {
         "uid": "mine",
         "generation": 9,
         "managedFields": [{}],
