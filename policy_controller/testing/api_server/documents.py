@@ -64,6 +64,15 @@ def renamed(body: JsonObject, names: Iterable[tuple[str, str]]) -> JsonObject:
     return {calls.get(name, name): value for name, value in body.items()}
 
 
+def without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """The value as a Go decoder sees it: a null field is absent, a null in a list is an empty object."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [{} if inner is None else without_nulls(inner) for inner in value]
+    return value
+
+
 def metadata_of(body: JsonObject) -> JsonObject:
     """The object's metadata, in place; created when absent."""
     metadata: JsonObject = body.setdefault("metadata", {})

@@ -34,15 +34,16 @@ _MAPS: Final = ("labels", "annotations")
 
 
 def check_types(resource: Resource, body: JsonObject) -> None:
-    """Refuses metadata whose fields have the wrong JSON type, and drops its nulls.
+    """Refuses metadata or a status of the wrong JSON type, and drops the nulls of metadata.
 
     Raises:
         ApiError: 400, as for a body that cannot be decoded.
     """
     what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+    for part in ("metadata", "status"):
+        if not isinstance(body.get(part, {}), dict):
+            raise bad_request(f"{what}: json: cannot unmarshal into Go struct field {resource.kind}.{part}")
     metadata = body.get("metadata", {})
-    if not isinstance(metadata, dict):
-        raise bad_request(f"{what}: json: cannot unmarshal into Go struct field {resource.kind}.metadata")
     body["metadata"] = {name: value for name, value in metadata.items() if value is not None}
     for field, value in body["metadata"].items():
         if field in _MAPS:

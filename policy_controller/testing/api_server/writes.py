@@ -215,7 +215,7 @@ class Writer:
             metadata.count_generation(after)
         if commit is Commit.DRY_RUN:
             return self._store.version_of(key, after, stored.version)
-        if metadata.is_finished(after) and not _is_held_namespace(resource, after):
+        if metadata.is_finished(after) and resource is not NAMESPACES:
             gone = self._store.remove(target.shelf, key, after)
             self._life.settle(key.namespace)
             return gone
@@ -224,6 +224,7 @@ class Writer:
             return stored
         written = self._store.put(target.shelf, key, after)
         if resource is NAMESPACES:
+            # It goes when its content has gone, too.
             self._life.settle(key.name)
         return written
 
@@ -247,11 +248,6 @@ def _shown(resource: Resource, stored: Stored) -> JsonObject:
     body = stored.body()
     shown: JsonObject = {resource.renamed.get(name, name): value for name, value in body.items()}
     return {"kind": resource.kind, "apiVersion": resource.api_version, **shown}
-
-
-def _is_held_namespace(resource: Resource, body: JsonObject) -> bool:
-    # A namespace goes when its content has gone, which NamespaceLife watches over.
-    return resource is NAMESPACES and bool(body.get("spec", {}).get("finalizers"))
 
 
 def _merged(before: JsonObject, after: JsonObject, part: Part, resource: Resource) -> JsonObject:

@@ -7,11 +7,11 @@ as leniently as its Go parser reads them. Fields that the type does not have are
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from policy_controller.testing.api_server.documents import JsonObject
+from policy_controller.testing.api_server.documents import JsonObject, without_nulls
 from policy_controller.testing.api_server.errors import Fault, FieldFault, bad_request
 from policy_controller.testing.api_server.kinds.rules import Rules
 from policy_controller.testing.api_server.names import (
@@ -88,17 +88,9 @@ class Spec(msgspec.Struct, omit_defaults=True):
     policyTypes: list[str] = []  # noqa: N815 - the API's spelling
 
 
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [{} if inner is None else _without_nulls(inner) for inner in value]
-    return value
-
-
 def _typed(body: JsonObject) -> Spec:
     try:
-        return msgspec.convert(_without_nulls(body.get("spec") or {}), Spec)
+        return msgspec.convert(without_nulls(body.get("spec", {})), Spec)
     except msgspec.ValidationError as fault:
         raise bad_request(
             f'NetworkPolicy in version "v1" cannot be handled as a NetworkPolicy: spec: {fault}'

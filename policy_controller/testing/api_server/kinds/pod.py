@@ -3,11 +3,13 @@
 Containers and their ports are checked, because named ports are read from them; images, volumes and resources are not.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
-from policy_controller.testing.api_server.documents import JsonObject
-from policy_controller.testing.api_server.errors import ApiError, Fault, FieldFault, bad_request
+import msgspec
+
+from policy_controller.testing.api_server.documents import JsonObject, without_nulls
+from policy_controller.testing.api_server.errors import Fault, FieldFault, bad_request
 from policy_controller.testing.api_server.kinds.rules import Rules
 from policy_controller.testing.api_server.names import label_faults, port_name_faults, port_number_faults
 
@@ -22,89 +24,93 @@ _SPEC_DEFAULTS: Final[JsonObject] = {
 }
 
 
-def _wrong_type(what: str) -> ApiError:
-    return bad_request(f'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal {what}')
+class ContainerPort(msgspec.Struct):
+    """ContainerPort, as far as it is checked."""
+
+    name: str = ""
+    containerPort: int = 0  # noqa: N815 - the API's spelling
+    # API reference: 'Protocol for port. Must be UDP, TCP, or SCTP. Defaults to "TCP".'
+    protocol: str = "TCP"
+
+
+class Container(msgspec.Struct):
+    """Container, as far as it is checked."""
+
+    name: str = ""
+    ports: list[ContainerPort] = []
+    restartPolicy: str = ""  # noqa: N815 - the API's spelling
+
+
+class Spec(msgspec.Struct):
+    """PodSpec, as far as it is checked."""
+
+    containers: list[Container] = []
+    initContainers: list[Container] = []  # noqa: N815 - the API's spelling
+    nodeName: str = ""  # noqa: N815 - the API's spelling
+    hostNetwork: bool = False  # noqa: N815 - the API's spelling
+    terminationGracePeriodSeconds: int = DEFAULT_GRACE_SECONDS  # noqa: N815 - the API's spelling
+
+
+def _typed(body: JsonObject) -> Spec:
+    try:
+        return msgspec.convert(without_nulls(body.get("spec", {})), Spec)
+    except msgspec.ValidationError as fault:
+        raise bad_request(f'Pod in version "v1" cannot be handled as a Pod: spec: {fault}') from fault
 
 
 def _begin(body: JsonObject) -> None:
     body["status"] = {"phase": "Pending"}
 
 
-def _containers(spec: JsonObject, field: str) -> list[JsonObject]:
-    containers = spec.get(field) or []
-    if not isinstance(containers, list) or not all(isinstance(one, dict) for one in containers):
-        raise _wrong_type(f"into Go struct field PodSpec.spec.{field}")
-    return containers
-
-
-def _ports(container: JsonObject) -> list[JsonObject]:
-    ports = container.get("ports") or []
-    if not isinstance(ports, list) or not all(isinstance(port, dict) for port in ports):
-        raise _wrong_type("into Go struct field Container.ports")
-    return ports
-
-
 def _shape(body: JsonObject) -> None:
-    spec = body.setdefault("spec", {})
-    if not isinstance(spec, dict):
-        raise _wrong_type("into Go struct field Pod.spec of type v1.PodSpec")
-    for name, value in _SPEC_DEFAULTS.items():
-        spec.setdefault(name, value)
-    for field in ("initContainers", "containers"):
-        for container in _containers(spec, field):
-            for port in _ports(container):
-                # API reference, ContainerPort.protocol: "Defaults to "TCP"."
-                port.setdefault("protocol", "TCP")
-
-
-def _port_faults(path: str, port: JsonObject) -> list[FieldFault]:
-    faults = []
-    number = port.get("containerPort")
-    if not number:
-        faults.append(FieldFault(f"{path}.containerPort", Fault.REQUIRED, ""))
-    elif not isinstance(number, int) or isinstance(number, bool):
-        raise _wrong_type("into Go struct field ContainerPort.containerPort of type int32")
-    else:
-        faults += _invalid(f"{path}.containerPort", number, port_number_faults)
-    name = port.get("name")
-    if isinstance(name, str) and name:
-        faults += _invalid(f"{path}.name", name, port_name_faults)
-    if port["protocol"] not in PROTOCOLS:
-        supported = "supported values: " + ", ".join(f'"{word}"' for word in PROTOCOLS)
-        faults.append(FieldFault(f"{path}.protocol", Fault.NOT_SUPPORTED, supported, port["protocol"]))
-    return faults
-
-
-def _invalid(path: str, value: Any, check: Callable[[Any], list[str]]) -> list[FieldFault]:  # noqa: ANN401 - value and check share a type
-    return [FieldFault(path, Fault.INVALID, fault, value) for fault in check(value)]
-
-
-def _container_faults(path: str, container: JsonObject) -> list[FieldFault]:
-    name = container.get("name")
-    if not isinstance(name, str) or not name:
-        faults = [FieldFault(f"{path}.name", Fault.REQUIRED, "")]
-    else:
-        faults = _invalid(f"{path}.name", name, label_faults)
-    names: set[str] = set()
-    for index, port in enumerate(_ports(container)):
-        at = f"{path}.ports[{index}]"
-        faults += _port_faults(at, port)
-        if port.get("name") in names:
-            faults.append(FieldFault(f"{at}.name", Fault.DUPLICATE, "", port["name"]))
-        if port.get("name"):
-            names.add(port["name"])
-    return faults
+    _typed(body)
+    spec = body["spec"] = {**_SPEC_DEFAULTS, **without_nulls(body.get("spec", {}))}
+    for container in (*spec.get("initContainers", []), *spec.get("containers", [])):
+        for port in container.get("ports", []):
+            port.setdefault("protocol", "TCP")
 
 
 def _validate(body: JsonObject) -> list[FieldFault]:
-    spec = body["spec"]
-    faults = []
-    if not spec.get("containers"):
-        faults.append(FieldFault("spec.containers", Fault.REQUIRED, ""))
-    for field in ("initContainers", "containers"):
-        for index, container in enumerate(_containers(spec, field)):
-            faults += _container_faults(f"spec.{field}[{index}]", container)
+    spec = _typed(body)
+    faults = [] if spec.containers else [FieldFault("spec.containers", Fault.REQUIRED, "")]
+    for index, container in enumerate(spec.initContainers):
+        faults += _container_faults(f"spec.initContainers[{index}]", container)
+    for index, container in enumerate(spec.containers):
+        faults += _container_faults(f"spec.containers[{index}]", container)
     return faults
+
+
+def _container_faults(path: str, container: Container) -> list[FieldFault]:
+    if container.name:
+        faults = _invalid(f"{path}.name", container.name, label_faults(container.name))
+    else:
+        faults = [FieldFault(f"{path}.name", Fault.REQUIRED, "")]
+    names: set[str] = set()
+    for index, port in enumerate(container.ports):
+        at = f"{path}.ports[{index}]"
+        faults += _port_faults(at, port)
+        if port.name in names:
+            faults.append(FieldFault(f"{at}.name", Fault.DUPLICATE, "", port.name))
+        if port.name:
+            names.add(port.name)
+    return faults
+
+
+def _port_faults(path: str, port: ContainerPort) -> list[FieldFault]:
+    if port.containerPort:
+        faults = _invalid(f"{path}.containerPort", port.containerPort, port_number_faults(port.containerPort))
+    else:
+        faults = [FieldFault(f"{path}.containerPort", Fault.REQUIRED, "")]
+    if port.name:
+        faults += _invalid(f"{path}.name", port.name, port_name_faults(port.name))
+    if port.protocol not in PROTOCOLS:
+        supported = "supported values: " + ", ".join(f'"{word}"' for word in PROTOCOLS)
+        faults.append(FieldFault(f"{path}.protocol", Fault.NOT_SUPPORTED, supported, port.protocol))
+    return faults
+
+
+def _invalid(path: str, value: object, details: Iterable[str]) -> list[FieldFault]:
+    return [FieldFault(path, Fault.INVALID, detail, value) for detail in details]
 
 
 def _grace(body: JsonObject) -> int:
@@ -117,7 +123,7 @@ def stops_at_once(body: JsonObject) -> bool:
     """Whether nothing of the pod runs, so that there is nothing to wait for: not scheduled, or ended."""
     spec, status = body.get("spec"), body.get("status")
     scheduled = isinstance(spec, dict) and bool(spec.get("nodeName"))
-    ended = isinstance(status, dict) and status.get("phase") in {"Succeeded", "Failed"}
+    ended = isinstance(status, dict) and status.get("phase") in ("Succeeded", "Failed")
     return not scheduled or ended
 
 

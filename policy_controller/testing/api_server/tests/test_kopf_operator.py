@@ -144,17 +144,17 @@ async def test_operator_whose_version_expired_lists_again(server: ApiServer, ini
 async def test_operator_survives_a_server_that_goes_away_and_comes_back() -> None:
     server = ApiServer()
     missed, later = policy("missed", {}), policy("later", {})
-    async with server.listening("127.0.0.1", 0):
-        port = int(server.url.rpartition(":")[2])
-        operator_running = running_operator(server, initial_streaming=False)
-        operator = await operator_running.__aenter__()
-        await operator.sees(_seen(None, namespace("default")))
-    server.create(missed)
-    async with server.listening("127.0.0.1", port):
-        await operator.sees(_seen("ADDED", missed))
-        server.create(later)
-        await operator.sees(_seen("ADDED", later))
-        await operator_running.__aexit__(None, None, None)
+    async with contextlib.AsyncExitStack() as running:
+        async with server.listening("127.0.0.1", 0):
+            port = int(server.url.rpartition(":")[2])
+            operator = await running.enter_async_context(running_operator(server, initial_streaming=False))
+            await operator.sees(_seen(None, namespace("default")))
+        server.create(missed)
+        async with server.listening("127.0.0.1", port):
+            await operator.sees(_seen("ADDED", missed))
+            server.create(later)
+            await operator.sees(_seen("ADDED", later))
+            await running.aclose()
 
 
 async def test_operator_posts_events_about_objects(server: ApiServer) -> None:
