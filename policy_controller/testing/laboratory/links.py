@@ -67,6 +67,13 @@ class Links:
         flags = {"flags": IFA_F_NODAD} if address.version == 6 else {}
         self._route.addr("add", index=_index(name), address=str(address), prefixlen=prefix_length, **flags)
 
+    def announce(self, name: str, mac: str) -> None:
+        """Tell the neighbours which MAC the link's addresses have now (gratuitous ARP, unsolicited advertisement).
+
+        Setting the MAC, even to what it is, makes the kernel do so (sysctl arp_notify, ndisc_notify).
+        """
+        self._route.link("set", index=_index(name), address=mac)
+
     def add_route(self, network: Network, name: str, gateway: Address | None = None) -> None:
         """A route to `network` out of a link: through the gateway, or to neighbours on the link itself."""
         family = socket.AF_INET if network.version == 4 else socket.AF_INET6

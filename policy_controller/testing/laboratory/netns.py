@@ -23,6 +23,9 @@ QUIET: Final[Mapping[str, str]] = {
     "ipv6/conf/default/accept_dad": "0",
     "ipv6/conf/default/accept_ra": "0",
     "ipv6/conf/default/router_solicitations": "0",
+    # Links.announce asks for it: neighbours learn where an address has moved to.
+    "ipv4/conf/default/arp_notify": "1",
+    "ipv6/conf/default/ndisc_notify": "1",
     # A refusal told by ICMP must arrive for every probe, not for one a second.
     "ipv4/icmp_ratemask": "0",
     "ipv6/icmp/ratelimit": "0",

@@ -88,7 +88,7 @@ def demolish(prefix: str) -> None:
 
 def remove_namespaces(names: Iterable[str]) -> None:
     """End every process that lives in one of these namespaces, and remove them."""
-    paths = [NAMESPACES / name for name in names]
+    paths = [path for path in (NAMESPACES / name for name in names) if path.exists()]
     _end_inhabitants({(stat.st_dev, stat.st_ino) for stat in map(os.stat, paths)})
     libc = ctypes.CDLL(None, use_errno=True)
     for path in paths:

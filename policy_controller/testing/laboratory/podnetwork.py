@@ -69,6 +69,7 @@ class HostGatewayBridge:
                     links.add_address(POD_INTERFACE, address, network.prefixlen)
                 if ours:
                     links.add_route(everywhere, POD_INTERFACE, gateway)
+            links.announce(POD_INTERFACE, pod.mac)
 
     def detach(self, node: Node, pod: Pod) -> None:
         """Delete the pair from the node's side."""

@@ -50,7 +50,8 @@ class Outcome(Enum):
 OUTCOME_OF_ERRNO: Final[Mapping[int, Outcome]] = {
     errno.ECONNREFUSED: Outcome.REFUSED,
     errno.ECONNRESET: Outcome.REFUSED,
-    errno.ENOPROTOOPT: Outcome.REFUSED,
+    errno.ENOPROTOOPT: Outcome.REFUSED,  # ICMP "protocol unreachable"
+    errno.EPROTO: Outcome.REFUSED,  # ICMPv6 "unrecognized next header"
     errno.EHOSTUNREACH: Outcome.UNREACHABLE,
     errno.ENETUNREACH: Outcome.UNREACHABLE,
     errno.EACCES: Outcome.UNREACHABLE,  # ICMPv6 "administratively prohibited"
