@@ -1,0 +1,142 @@
+"""The operator's own requests to the API server, by kr8s: whole LISTs of a kind, and Events.
+
+Knows URLs, pages and credentials. Knows nothing of what is listed or of when to ask again. Whatever goes wrong is
+raised; who calls decides how long to wait.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import kopf
+import kr8s
+import kr8s.asyncio
+import msgspec
+
+from policy_controller.controller.kinds import KINDS, Kind
+from policy_controller.controller.seen import version_of
+
+PAGE: Final = 500
+"""Objects a page of a LIST."""
+SECONDS: Final = 60.0
+"""How long one request may take."""
+GONE: Final = 410
+CONFLICT: Final = 409
+
+
+class ListError(Exception):
+    """A LIST that is not what the API promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a kind as they were at one version."""
+
+    trees: tuple[object, ...]
+    version: int
+
+
+class ClusterApi(Protocol):
+    """What the operator asks of the API server beside watching it."""
+
+    async def list(self, kind: Kind) -> Listing:
+        """All objects of a kind at one moment; raises when there is no whole answer."""
+        ...
+
+    async def create_event(self, namespace: str, event: Mapping[str, object]) -> None:
+        """Write a core/v1 Event; one of that name that is there already is as good. Raises when it is not written."""
+        ...
+
+
+class Kr8sApi:
+    """ClusterApi over HTTP. Made by `await Kr8sApi.connect(kubeconfig)`."""
+
+    def __init__(self, client: kr8s.asyncio.Api) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None) -> "Kr8sApi":
+        """Credentials from the kubeconfig, without one from $KUBECONFIG, ~/.kube/config or the pod's service account.
+
+        Asks the server for its version, so it raises when there is none.
+        """
+        async with asyncio.timeout(SECONDS):
+            return cls(await kr8s.asyncio.api(kubeconfig=kubeconfig))
+
+    async def list(self, kind: Kind) -> Listing:
+        """All objects of a kind, page by page, all of one moment; begins again once when that moment expires."""
+        try:
+            return await self._pages(kind, PAGE)
+        except kr8s.ServerError as fault:
+            if fault.response is None or fault.response.status_code != GONE:
+                raise
+        # A token that the server offers then would go on with another moment, and a deleted object could stay unseen.
+        return await self._pages(kind, 0)
+
+    async def create_event(self, namespace: str, event: Mapping[str, object]) -> None:
+        """Write a core/v1 Event."""
+        try:
+            async with (
+                asyncio.timeout(SECONDS),
+                self._client.call_api(
+                    "POST",
+                    version="v1",
+                    namespace=namespace,
+                    url="events",
+                    content=msgspec.json.encode(event),
+                ),
+            ):
+                return
+        except kr8s.ServerError as fault:
+            if fault.response is None or fault.response.status_code != CONFLICT:
+                raise
+
+    async def connection(self) -> kopf.ConnectionInfo:
+        """The same credentials for kopf, read again from where they come from: tokens expire."""
+        auth = self._client.auth
+        await auth.reauthenticate()
+        context = await auth.ssl_context()  # type: ignore[no-untyped-call] # kr8s leaves it untyped
+        return kopf.ConnectionInfo(
+            server=auth.server,
+            ca_path=auth.server_ca_file,
+            insecure=isinstance(context, ssl.SSLContext) and context.verify_mode is ssl.CERT_NONE,
+            token=auth.token,
+            certificate_path=auth.client_cert_file,
+            private_key_path=auth.client_key_file,
+            proxy_url=auth.proxy,
+        )
+
+    async def _pages(self, kind: Kind, limit: int) -> Listing:
+        trees: list[object] = []
+        version, token = 0, ""
+        while True:
+            page = await self._page(kind, limit, token)
+            metadata = page.get("metadata") or {}
+            version = version or version_of(metadata.get("resourceVersion"))
+            trees.extend(_items(page, kind))
+            token = metadata.get("continue") or ""
+            if not token:
+                return Listing(tuple(trees), version)
+
+    async def _page(self, kind: Kind, limit: int, token: str) -> dict[str, Any]:
+        row = KINDS[kind]
+        params = {"limit": str(limit)} | ({"continue": token} if token else {})
+        async with (
+            asyncio.timeout(SECONDS),
+            self._client.call_api("GET", version=row.api_version, url=row.plural, params=params) as response,
+        ):
+            page = msgspec.json.decode(response.content)
+        if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
+            raise ListError(f"the list of {row.plural} is not a list")
+        return page
+
+
+def _items(page: Mapping[str, Any], kind: Kind) -> list[object]:
+    items = page.get("items") or []
+    if not isinstance(items, list):
+        raise ListError(f"the items of the list of {KINDS[kind].plural} are not a list")
+    # Items of a typed list carry neither kind nor apiVersion: the list says both.
+    stated = {"apiVersion": KINDS[kind].api_version, "kind": kind.value}
+    return [stated | item if isinstance(item, dict) else item for item in items]

@@ -1,0 +1,153 @@
+"""From a changed store to what each connected node should have: waits until changes pause, compiles, hands over.
+
+Knows when to compile and for whom. Knows nothing of how (compilers/) or of what is sent (sessions.py).
+Cluster states are immutable, so the compiler runs in a thread while events go on filling the store.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from compilers.compile import Compiler
+from compilers.model.cluster import Cluster, Pod
+from compilers.model.words import Address
+from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.controller.sessions import Desired
+from policy_controller.controller.store import State, Store
+from policy_controller.controller.streams import NodeStreams
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS: Final = 0.2
+"""However many changes follow each other, the first waits no longer."""
+RETRY_SECONDS: Final = 5.0
+"""After a compiler error, unless something changes before."""
+
+Conflict = tuple[Address, tuple[Pod, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round found. A node that does not compile keeps what it has; the others are served."""
+
+    compiler: Compiler | None
+    desired: Mapping[str, Desired] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+
+class CompileLoop:
+    """Keeps every connected node's session told of the rule set it should have."""
+
+    def __init__(self, store: Store, streams: NodeStreams, clock: Clock, debounce: float) -> None:
+        self._store = store
+        self._streams = streams
+        self._clock = clock
+        self._debounce = debounce
+        self._wake = asyncio.Event()
+        self._last = Round(None)
+        self._conflicts: frozenset[tuple[Address, frozenset[str]]] = frozenset()
+        self._listeners: list[Callable[[float], None]] = []
+        self.revision: int | None = None
+        """The store's revision that was compiled last; None before the first time."""
+        self.failures = 0
+
+    def subscribe(self, listener: Callable[[float], None]) -> None:
+        """Call `listener` after every round, with the seconds it took."""
+        self._listeners.append(listener)
+
+    def wake(self) -> None:
+        """Something changed: the store, or who is connected."""
+        self._wake.set()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last round left a node, or all of them, with an older state than the cluster's."""
+        return bool(self._last.failed) or (self.revision is not None and self._last.compiler is None)
+
+    async def run(self, synced: asyncio.Event) -> None:
+        """Compile until cancelled, from when the store knows the whole cluster."""
+        await synced.wait()
+        self._wake.set()
+        while True:
+            await wait_for(self._wake, self._clock, RETRY_SECONDS if self.failing else None)
+            await self._settled()
+            began = self._clock.now()
+            await self._round()
+            for listener in self._listeners:
+                listener(self._clock.now() - began)
+
+    async def _settled(self) -> None:
+        """Return when nothing has changed for the debounce, or LONGEST_WAIT_SECONDS after the first change."""
+        until = self._clock.now() + LONGEST_WAIT_SECONDS
+        self._wake.clear()
+        while (left := until - self._clock.now()) > 0:
+            await self._clock.sleep(min(self._debounce, left))
+            if not self._wake.is_set():
+                return
+            self._wake.clear()
+
+    async def _round(self) -> None:
+        state, nodes = self._store.state(), self._streams.nodes
+        compiler = self._last.compiler if state.revision == self.revision else None
+        done = await asyncio.to_thread(compile_round, state, nodes, compiler, self._last.desired)
+        for node, desired in done.desired.items():
+            self._streams.desire(node, desired)
+        self.failures += len(done.failed) or (done.compiler is None)
+        self._last = done
+        self.revision = state.revision
+        self._log_conflicts(done.conflicts)
+
+    def _log_conflicts(self, conflicts: tuple[Conflict, ...]) -> None:
+        """Say of each conflict once that it began."""
+        known, self._conflicts = (
+            self._conflicts,
+            frozenset((address, frozenset(pod.uid for pod in pods)) for address, pods in conflicts),
+        )
+        for address, pods in conflicts:
+            if (address, frozenset(pod.uid for pod in pods)) not in known:
+                log.warning(
+                    "%s is reported by %d pods; it counts as %s alone", address, len(pods), pods[-1].ref
+                )
+
+
+def compile_round(
+    state: State, nodes: tuple[str, ...], compiler: Compiler | None, before: Mapping[str, Desired]
+) -> Round:
+    """The rule sets of these nodes. `compiler` is one of this very state, or None; never raises."""
+    known = before if compiler is not None else {}
+    if compiler is None:
+        compiler = _compiler_of(state.cluster)
+    if compiler is None:
+        return Round(None, before)
+    desired: dict[str, Desired] = {}
+    failed: list[str] = []
+    for node in nodes:
+        if node in known:
+            desired[node] = Desired(known[node].rule_set, state.stands, known[node].digest)
+            continue
+        try:
+            desired[node] = _desired(compiler, node, state, before.get(node))
+        except Exception:
+            # One node that does not compile must not keep the others from being served.
+            log.exception("the rule set of node %s does not compile", node)
+            failed.append(node)
+    return Round(compiler, desired, tuple(failed), state.cluster.conflicts)
+
+
+def _compiler_of(cluster: Cluster) -> Compiler | None:
+    try:
+        return Compiler(cluster)
+    except Exception:
+        # The nodes keep what they have, and the next state may compile.
+        log.exception("the cluster state does not compile")
+        return None
+
+
+def _desired(compiler: Compiler, node: str, state: State, before: Desired | None) -> Desired:
+    rule_set = compiler.node(node)
+    if before is not None and before.rule_set == rule_set:
+        return Desired(before.rule_set, state.stands, before.digest)
+    return Desired.of(rule_set, state.stands)

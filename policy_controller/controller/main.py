@@ -1,0 +1,112 @@
+"""`policy-controller`: the operator as a process.
+
+Knows flags, signals and logging. Everything else is operator.py's.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from typing import Final
+
+import click
+
+from policy_controller.controller.clock import SystemClock
+from policy_controller.controller.health import InvalidAdmin
+from policy_controller.controller.operator import Settings, connected
+from policy_controller.wire.channel import InvalidAddress
+
+LISTEN: Final = "unix:///run/policy-controller/operator.sock"
+ADMIN: Final = "127.0.0.1:9470"
+QUIET: Final = ("kopf", "httpx", "httpcore", "asyncio", "aiohttp", "kr8s")
+"""Loggers of libraries that tell of every request, or of every object."""
+
+log = logging.getLogger("policy_controller")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: a name from the cluster cannot end a line or begin an escape sequence."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of ASCII."""
+        entry = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+@click.command()
+@click.option(
+    "--kubeconfig",
+    envvar="KUBECONFIG",
+    help="Credentials file; without it the pod's service account.",
+)
+@click.option(
+    "--listen", default=LISTEN, show_default=True, help="Where node enforcers connect: unix:///path."
+)
+@click.option(
+    "--admin", default=ADMIN, show_default=True, help="Loopback address of health, metrics and status."
+)
+@click.option(
+    "--relist-seconds",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(min=1),
+    help="Time between comparisons of the whole cluster with what its events told.",
+)
+@click.option(
+    "--debounce-ms",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=200),
+    help="How long changes must pause before rule sets are compiled; 200 ms after the first they are anyway.",
+)
+def main(kubeconfig: str | None, listen: str, admin: str, relist_seconds: float, debounce_ms: float) -> None:
+    """Watch NetworkPolicies and push each node the rule set it should enforce."""
+    log_to_stderr()
+    try:
+        settings = Settings(kubeconfig, listen, admin, relist_seconds, debounce_ms / 1000)
+    except (InvalidAddress, InvalidAdmin) as fault:
+        raise click.BadParameter(str(fault)) from fault
+    sys.exit(asyncio.run(serve(settings)))
+
+
+def log_to_stderr() -> None:
+    """One JSON object a line, and libraries only when something is wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+async def serve(settings: Settings) -> int:
+    """Run the operator until SIGTERM or SIGINT; returns the process's exit code."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    take_signals()
+    operator = await connected(settings, SystemClock(), stop)
+    if operator is None:
+        return 0
+    try:
+        await operator.run(stop, take_signals)
+    except Exception:
+        log.exception("the operator cannot go on")
+        return 1
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The operator, wired:
+
+    kopf watches ─┐                                      ┌─▶ session of node a ─▶ gRPC
+    LISTs ────────┴─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
+                       └─────▶ Events on invalid policies
+
+Knows which part needs which. Everything runs in one event loop, and nothing of it outlives `Operator.run`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from policy_controller.controller.api import Kr8sApi
+from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.controller.compile_loop import CompileLoop
+from policy_controller.controller.events import PolicyEvents
+from policy_controller.controller.handlers import registry
+from policy_controller.controller.health import admin_address, serving
+from policy_controller.controller.kinds import Kind
+from policy_controller.controller.metrics import OperatorCollector, new_registry
+from policy_controller.controller.relist import Relister
+from policy_controller.controller.server import EnforcementServer
+from policy_controller.controller.status import status_document
+from policy_controller.controller.store import Store
+from policy_controller.controller.streams import NodeStreams
+from policy_controller.controller.watches import Watches
+from policy_controller.wire.channel import socket_path
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
+"""Pauses between attempts to reach the API server at start; the last is repeated for ever."""
+WATCHES_SECONDS: Final = 120.0
+"""How long a kind may go without a watch before only a restart can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the operator is run. `kubeconfig` None: $KUBECONFIG, ~/.kube/config or the pod's service account.
+
+    `listen`: `unix:///path` for the nodes. `admin`: `127.0.0.1:PORT`. Raises InvalidAddress or InvalidAdmin.
+    """
+
+    kubeconfig: str | None
+    listen: str
+    admin: str
+    relist_seconds: float = 300.0
+    debounce_seconds: float = 0.02
+
+    def __post_init__(self) -> None:
+        socket_path(self.listen)
+        admin_address(self.admin)
+
+
+class Operator:
+    """One operator. Made by `connected`, run once by `run`."""
+
+    def __init__(self, settings: Settings, api: Kr8sApi, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.store = Store()
+        self.streams = NodeStreams()
+        self.relister = Relister(api, self.store, clock, settings.relist_seconds)
+        self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
+        self.events = PolicyEvents(self.store, api, clock)
+        self.server = EnforcementServer(self.streams, clock)
+        self.watches = Watches(lambda: registry(self.store, self.relister.request, api.connection), clock)
+        self.store.subscribe(self.compile_loop.wake)
+        self.store.subscribe(self.events.wake)
+        self.streams.subscribe(self.compile_loop.wake)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watched_at = clock.now()
+        self.admin_url = ""
+        """Where the admin interface is, once it is."""
+
+    async def run(self, stop: asyncio.Event, on_started: Callable[[], None]) -> None:
+        """Run until `stop` is set, or until a part ends that must not, whose error is raised.
+
+        `on_started` is called when everything listens, and again whenever kopf has set itself up: kopf then has taken
+        the process's signals, and who wants them must take them back.
+        """
+        async with self._admin(), self._listening():
+            on_started()
+            try:
+                self._tasks = {
+                    "watches": asyncio.create_task(self.watches.run(on_started), name="watches"),
+                    "lists": asyncio.create_task(self.relister.run(), name="lists"),
+                    "compiler": asyncio.create_task(
+                        self.compile_loop.run(self.relister.synced), name="compiler"
+                    ),
+                    "events": asyncio.create_task(self.events.run(), name="events"),
+                }
+                await self._until(stop)
+            finally:
+                await self._end()
+
+    def ailments(self) -> list[str]:
+        """Why the process should be restarted; see health.Subject."""
+        found = [f"The task of the {name} has ended." for name, task in self._tasks.items() if task.done()]
+        if not self.server.alive:
+            found.append("Nodes are not served.")
+        if self.watches.alive >= len(Kind):
+            self._watched_at = self._clock.now()
+        elif self._clock.now() - self._watched_at > WATCHES_SECONDS:
+            found.append(f"Only {self.watches.alive} of {len(Kind)} kinds are being watched.")
+        return found
+
+    def reasons_not_ready(self) -> list[str]:
+        """Why nodes are not served the cluster's state; see health.Subject."""
+        if not self.relister.synced.is_set():
+            return ["Not every kind of object has been listed yet."]
+        if self.compile_loop.revision is None:
+            return ["Nothing has been compiled yet."]
+        if self.compile_loop.failing:
+            return ["The last state of the cluster does not compile."]
+        return []
+
+    def status(self) -> dict[str, Any]:
+        """The document of /status."""
+        return status_document(self.store, self.streams, self.relister.synced.is_set())
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({stopped, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        for task in self._tasks.values():
+            if task.done():
+                # They run for ever; the exception that ended one says why.
+                task.result()
+
+    async def _end(self) -> None:
+        # kopf cleans up after itself when it is asked to stop, and not when it is cancelled.
+        self.watches.stop()
+        for name, task in self._tasks.items():
+            if name != "watches":
+                task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def _admin(self) -> AsyncIterator[None]:
+        collector = OperatorCollector(
+            store=self.store,
+            streams=self.streams,
+            server=self.server,
+            compile_loop=self.compile_loop,
+            relister=self.relister,
+            events=self.events,
+            watches=self.watches,
+        )
+        metrics = new_registry(collector, self.compile_loop)
+        async with serving(self._settings.admin, self, metrics) as self.admin_url:
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        await self.server.start(self._settings.listen)
+        try:
+            yield
+        finally:
+            await self.server.stop()
+
+
+async def connected(settings: Settings, clock: Clock, stop: asyncio.Event) -> Operator | None:
+    """An operator with a connection to its API server, however long that takes; None when stopped before."""
+    attempt = 0
+    while not stop.is_set():
+        try:
+            return Operator(settings, await Kr8sApi.connect(settings.kubeconfig), clock)
+        except Exception as fault:  # noqa: BLE001 - no server, no credentials yet: both may come
+            pause = CONNECT_SECONDS[min(attempt, len(CONNECT_SECONDS) - 1)]
+            attempt += 1
+            log.warning("could not reach the API server, trying again in %.0f s: %r", pause, fault)
+            await wait_for(stop, clock, pause)
+    return None

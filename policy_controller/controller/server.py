@@ -1,0 +1,184 @@
+"""The gRPC servicer: carries what a session says to its node, and the node's answers back.
+
+Knows gRPC and the wire. Knows nothing of policies. A stream that breaks a rule is ended with a status that says which.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
+from policy_controller.controller.streams import NodeStream, NodeStreams
+from policy_controller.wire import channel
+from policy_controller.wire import enforcement_pb2 as pb
+from policy_controller.wire.convert import decode_node, encode_operator
+from policy_controller.wire.enforcement_pb2_grpc import EnforcementServicer, add_EnforcementServicer_to_server
+from policy_controller.wire.messages import PROTOCOL_VERSION, Ack, Hello, Nack, NodeMessage, OperatorMessage
+from policy_controller.wire.refused import Refused, plain
+
+log = logging.getLogger(__name__)
+
+HELLO_SECONDS: Final = 10.0
+"""How long a new stream may take to say hello."""
+GRACE_SECONDS: Final = 1.0
+"""How long open streams may take to end when the operator stops."""
+
+Requests = AsyncIterator[pb.NodeMessage]
+Context = grpc.aio.ServicerContext[pb.NodeMessage, pb.OperatorMessage]
+
+
+class Ended(Exception):  # noqa: N818 - named for what it says
+    """The stream must end; the node is told why."""
+
+    def __init__(self, code: grpc.StatusCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class EnforcementServer(EnforcementServicer):
+    """Serves node streams on one address from `start` to `stop`."""
+
+    def __init__(self, streams: NodeStreams, clock: Clock) -> None:
+        self._streams = streams
+        self._clock = clock
+        self._server: grpc.aio.Server | None = None
+        self.ended: Counter[str] = Counter()
+        """Streams that were ended for a reason, by status."""
+        self.nacks: Counter[str] = Counter()
+        """By cause."""
+
+    async def start(self, address: str) -> None:
+        """Listen; raises InvalidAddress, or RuntimeError when the address cannot be bound."""
+        server = channel.new_server()
+        add_EnforcementServicer_to_server(self, server)
+        channel.listen(server, address)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """End all streams and listen no more."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(GRACE_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is serving."""
+        return self._server is not None
+
+    # grpc.aio serves a coroutine that writes as well as a generator; only the former can time its writes.
+    async def Enforce(self, request_iterator: Requests, context: Context) -> None:  # type: ignore[override] # noqa: N802 - as above; the name is the protocol's
+        """One stream, from hello to its end."""
+        try:
+            hello = await self._hello(request_iterator)
+            await self._serve(hello.node, request_iterator, context)
+        except Ended as end:
+            self.ended[end.code.name] += 1
+            log.warning("a stream was ended: %s: %s", end.code.name, end.reason)
+            await context.abort(end.code, end.reason)
+
+    async def _hello(self, requests: Requests) -> Hello:
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                message = await anext(requests, None)
+        except TimeoutError:
+            raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_SECONDS:.0f} s") from None
+        if message is None:
+            raise Ended(grpc.StatusCode.INVALID_ARGUMENT, "the stream ended before hello")
+        if message.WhichOneof("kind") == "hello" and message.hello.protocol_version != PROTOCOL_VERSION:
+            # Before anything else of it is judged: another version may have another idea of the rest.
+            reason = (
+                f"protocol version {message.hello.protocol_version}; this operator speaks {PROTOCOL_VERSION}"
+            )
+            raise Ended(grpc.StatusCode.FAILED_PRECONDITION, reason)
+        hello = _decoded(message)
+        if not isinstance(hello, Hello):
+            raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "the first message must be hello")
+        return hello
+
+    async def _serve(self, node: str, requests: Requests, context: Context) -> None:
+        stream = self._streams.open(node)
+        log.info("node %s connected", node)
+        reader = asyncio.create_task(self._read(stream, requests), name=f"reader of {node}")
+        reader.add_done_callback(lambda _: stream.wake.set())
+        try:
+            while not reader.done():
+                await self._say(stream, context)
+            # Raises what ended the reading.
+            reader.result()
+        finally:
+            reader.cancel()
+            self._streams.close(stream)
+            log.info("node %s disconnected", node)
+
+    async def _say(self, stream: NodeStream, context: Context) -> None:
+        stream.wake.clear()
+        now = self._clock.now()
+        if stream.closing is not None:
+            raise Ended(grpc.StatusCode.ABORTED, stream.closing)
+        if stream.session.overdue(now):
+            reason = f"generation not answered within {ACK_SECONDS:.0f} s"
+            raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
+        message = stream.session.next(now)
+        if message is not None:
+            await _write(context, await _encoded(message))
+        wakes_at = stream.session.wakes_at()
+        await wait_for(stream.wake, self._clock, None if wakes_at is None else max(0.0, wakes_at - now))
+
+    async def _read(self, stream: NodeStream, requests: Requests) -> None:
+        async for message in requests:
+            self._heard(stream, _decoded(message))
+            stream.wake.set()
+
+    def _heard(self, stream: NodeStream, reply: NodeMessage) -> None:
+        now = self._clock.now()
+        try:
+            match reply:
+                case Ack():
+                    stream.session.acked(reply, now)
+                case Nack():
+                    self.nacks[reply.cause.value] += 1
+                    log.warning(
+                        "node %s refused generation %d (%s): %s: %s",
+                        stream.session.node,
+                        reply.generation,
+                        reply.cause.value,
+                        plain(reply.object),
+                        plain(reply.reason),
+                    )
+                    stream.session.nacked(reply, now)
+                case Hello():
+                    raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "hello is said once")
+        except UnexpectedReply as fault:
+            raise Ended(grpc.StatusCode.FAILED_PRECONDITION, str(fault)) from fault
+
+
+def _decoded(message: pb.NodeMessage) -> NodeMessage:
+    try:
+        return decode_node(message)
+    except Refused as refusal:
+        raise Ended(grpc.StatusCode.INVALID_ARGUMENT, str(refusal)) from refusal
+
+
+async def _encoded(message: OperatorMessage) -> pb.OperatorMessage:
+    try:
+        return await asyncio.to_thread(encode_operator, message)
+    except Refused as refusal:
+        # The node keeps what it has. It will be back, and the state may fit then.
+        raise Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the rule set does not fit: {refusal}") from refusal
+
+
+async def _write(context: Context, message: pb.OperatorMessage) -> None:
+    try:
+        async with asyncio.timeout(ACK_SECONDS):
+            await context.write(message)
+    except TimeoutError:
+        reason = f"did not read a message within {ACK_SECONDS:.0f} s"
+        raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason) from None

@@ -1,0 +1,173 @@
+"""What to say next on one node's stream: a state machine. No I/O, no clock of its own, no protobuf.
+
+    desire ──▶ next ──▶ (in flight) ──ack──▶ base = what was sent ──▶ next is a delta, if anything is desired
+                              └──────nack──▶ base unknown ──▶ next is a snapshot, after a pause
+
+One message is in flight at a time; states desired meanwhile replace each other. Times are seconds that callers pass in.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from compilers.ruleset.delta import difference
+from compilers.ruleset.digest import digest_of
+from compilers.ruleset.rule_set import RuleSet
+from policy_controller.wire.messages import (
+    Ack,
+    DeltaMessage,
+    Nack,
+    NackCause,
+    OperatorMessage,
+    SnapshotMessage,
+    Stands,
+)
+
+ACK_SECONDS: Final = 60.0
+"""How long a message may wait for its ack or nack; then the node is taken for dead and its stream is closed."""
+RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Pauses before a snapshot that follows a refused snapshot; the last is repeated."""
+CHANGED_SECONDS: Final = 1.0
+"""The pause instead, once something else is desired than what was refused."""
+
+
+class UnexpectedReply(Exception):  # noqa: N818 - named for what it says
+    """A node answers what it was not sent: its stream cannot be trusted any further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The rule set a node should have, what it stands for, and its digest."""
+
+    rule_set: RuleSet
+    stands: Stands
+    digest: int
+
+    @classmethod
+    def of(cls, rule_set: RuleSet, stands: Stands) -> "Desired":
+        """Computes the digest, which takes time in proportion to the rule set."""
+        return cls(rule_set, stands, digest_of(rule_set))
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    message: OperatorMessage
+    desired: Desired
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """What is known of a node's stream; generation 0 is none yet."""
+
+    node: str
+    sent: int
+    acked: int
+    current: bool
+    """Whether what is in force on the node is what is desired."""
+    nacks: int
+    last_nack: Nack | None
+
+
+class Session:
+    """One stream to one node."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self._generation = 0
+        self._acked = 0
+        self._base: Desired | None = None
+        self._flight: _Flight | None = None
+        self._desired: Desired | None = None
+        self._snapshots_refused = 0
+        self._refused_at = 0.0
+        self._not_before = 0.0
+        self._nacks = 0
+        self._last_nack: Nack | None = None
+
+    def desire(self, desired: Desired) -> None:
+        """The state the node should have from now on."""
+        if self._snapshots_refused and (self._desired is None or desired != self._desired):
+            self._not_before = min(self._not_before, self._refused_at + CHANGED_SECONDS)
+        self._desired = desired
+
+    def next(self, now: float) -> OperatorMessage | None:
+        """The message to send now, which then is in flight; None when there is nothing to say or not yet."""
+        if not self._has_more() or now < self._not_before or self._desired is None:
+            return None
+        self._generation += 1
+        message: OperatorMessage
+        if self._base is None:
+            message = SnapshotMessage(self._generation, self._desired.stands, self._desired.rule_set)
+        else:
+            message = DeltaMessage(
+                base_generation=self._acked,
+                generation=self._generation,
+                stands=self._desired.stands,
+                digest=self._desired.digest,
+                delta=difference(self._base.rule_set, self._desired.rule_set),
+            )
+        self._flight = _Flight(message, self._desired, now)
+        return message
+
+    def acked(self, ack: Ack, now: float) -> None:
+        """The node has committed what is in flight; raises UnexpectedReply for any other generation."""
+        flight = self._answered(ack.generation)
+        if ack.digest != flight.desired.digest:
+            reason = "the acknowledged digest is not that of what was sent"
+            self._refused(flight, Nack(ack.generation, NackCause.BASE, "digest", reason, 0), now)
+            return
+        self._base = flight.desired
+        self._acked = ack.generation
+        self._snapshots_refused = 0
+
+    def nacked(self, nack: Nack, now: float) -> None:
+        """The node refused what is in flight; raises UnexpectedReply for any other generation."""
+        self._refused(self._answered(nack.generation), nack, now)
+
+    def wakes_at(self) -> float | None:
+        """When to ask `next` or `overdue` again, if nothing else happens; None is never."""
+        if self._flight is not None:
+            return self._flight.since + ACK_SECONDS
+        return self._not_before if self._has_more() else None
+
+    def overdue(self, now: float) -> bool:
+        """Whether the node has not answered for longer than ACK_SECONDS."""
+        return self._flight is not None and now - self._flight.since >= ACK_SECONDS
+
+    def status(self) -> SessionStatus:
+        """What is known of the stream."""
+        return SessionStatus(
+            node=self.node,
+            sent=self._generation,
+            acked=self._acked,
+            current=self._base is not None and self._flight is None and not self._has_more(),
+            nacks=self._nacks,
+            last_nack=self._last_nack,
+        )
+
+    def _has_more(self) -> bool:
+        if self._flight is not None or self._desired is None:
+            return False
+        return self._base is None or self._base.rule_set != self._desired.rule_set
+
+    def _answered(self, generation: int) -> _Flight:
+        flight = self._flight
+        if flight is None or flight.message.generation != generation:
+            raise UnexpectedReply(f"generation {generation} is not waiting for an answer")
+        self._flight = None
+        return flight
+
+    def _refused(self, flight: _Flight, nack: Nack, now: float) -> None:
+        self._nacks += 1
+        self._last_nack = nack
+        self._base = None
+        self._refused_at = now
+        if isinstance(flight.message, DeltaMessage):
+            # A snapshot needs no base, so it may do where the delta did not: at once, but only once.
+            self._not_before = now
+            return
+        pause = RETRY_SECONDS[min(self._snapshots_refused, len(RETRY_SECONDS) - 1)]
+        self._snapshots_refused += 1
+        self._not_before = now + pause
+        if self._desired is not None and self._desired != flight.desired:
+            self._not_before = now + min(pause, CHANGED_SECONDS)

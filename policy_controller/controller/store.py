@@ -1,0 +1,257 @@
+"""The operator's own picture of the cluster: the latest version of every object, whatever order they arrived in.
+
+Knows which of two versions is the later one. Knows nothing of kopf, HTTP or nodes.
+
+Each key is a register that the highest resourceVersion wins, and "gone" is a state with a version like any other. So
+the picture is a function of the events alone: reordered, repeated or squashed, they end in the same one.
+"""
+
+import enum
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from compilers.model.cluster import Cluster, Namespace, Node, Pod
+from compilers.model.faults import Fault, ObjectRef
+from compilers.model.policy import NetworkPolicy
+from policy_controller.controller.kinds import Kind
+from policy_controller.controller.seen import Identity, Key, Seen, identity_of, read
+from policy_controller.wire.messages import Stands
+
+Value = TypeVar("Value", NetworkPolicy, Pod, Namespace, Node)
+
+GONE_FOR_LISTS: Final = 2
+"""For how many further LISTs of a kind it is remembered that an object is gone: no event is so late."""
+
+
+class Outcome(enum.Enum):
+    """What an event did to the store."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    """A later version that says the same of what decides about traffic."""
+    STALE = "stale"
+    """Not later than what is known."""
+    UNREADABLE = "unreadable"
+    """It has no readable name."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One moment of the store; `revision` grows with every change of `cluster`."""
+
+    revision: int
+    cluster: Cluster
+    stands: Stands
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a LIST knew that no event had told, each sorted."""
+
+    changed: tuple[Key, ...] = ()
+    removed: tuple[Key, ...] = ()
+
+
+@dataclass(slots=True)
+class _Entry:
+    identity: Identity
+    seen: Seen | None
+    """None: the object is gone since `identity.version`."""
+    lists: int
+    """How many LISTs of the kind there had been."""
+
+
+class Store:
+    """Parsed objects by kind and key. Belongs to one event loop; what it hands out is immutable."""
+
+    def __init__(self) -> None:
+        self._shelves: dict[Kind, dict[Key, _Entry]] = {kind: {} for kind in Kind}
+        self._versions: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._lists: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._faulty: dict[ObjectRef, Seen] = {}
+        self._revision = 0
+        self._cluster: Cluster | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self.unreadable = 0
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every event that was not stale."""
+        self._listeners.append(listener)
+
+    def put(self, kind: Kind, tree: object) -> Outcome:
+        """The API shows this object (listed, added or modified)."""
+        identity = identity_of(tree)
+        if identity is None:
+            self.unreadable += 1
+            return Outcome.UNREADABLE
+        if not self._is_later(kind, identity):
+            return Outcome.STALE
+        outcome = self._settle(kind, identity, read(kind, identity, tree))
+        self._tell()
+        return outcome
+
+    def remove(self, kind: Kind, tree: object) -> Outcome:
+        """The API says that this object was deleted, at the version the tree carries."""
+        identity = identity_of(tree)
+        if identity is None:
+            self.unreadable += 1
+            return Outcome.UNREADABLE
+        entry = self._shelves[kind].get(identity.key)
+        if entry is not None and not _ends(identity, entry):
+            return Outcome.STALE
+        outcome = self._settle(kind, identity, None)
+        self._tell()
+        return outcome
+
+    def known(self, kind: Kind, tree: object) -> Seen | None:
+        """What a LIST's tree says; what is known of this very version is not parsed again. None: unreadable."""
+        identity = identity_of(tree)
+        if identity is None:
+            self.unreadable += 1
+            return None
+        entry = self._shelves[kind].get(identity.key)
+        if entry is not None and entry.seen is not None and entry.identity == identity and identity.version:
+            return entry.seen
+        return read(kind, identity, tree)
+
+    def replace_all(self, kind: Kind, listed: Iterable[Seen], version: int, began_at: int) -> Repair:
+        """A complete LIST of a kind, taken at `version`; returns what it put right.
+
+        Objects it does not show are gone, unless they are newer than it. `began_at` is `version_of(kind)` when the LIST
+        was asked for: a LIST that is older than that comes from a cluster restored from a backup, where versions count
+        anew, and then it alone is true.
+        """
+        if version < began_at:
+            self._forget(kind)
+        self._lists[kind] += 1
+        shelf = self._shelves[kind]
+        changed: list[Key] = []
+        shown: set[Key] = set()
+        for seen in listed:
+            key = seen.identity.key
+            shown.add(key)
+            if self._is_later(kind, seen.identity) and (
+                self._settle(kind, seen.identity, seen) is Outcome.CHANGED
+            ):
+                changed.append(key)
+        removed = [
+            key
+            for key, entry in shelf.items()
+            if entry.seen is not None and key not in shown and entry.identity.version <= version
+        ]
+        for key in removed:
+            old = shelf[key].identity
+            self._settle(kind, Identity(*key, old.uid, version), None)
+        self._versions[kind] = max(self._versions[kind], version)
+        self._drop_long_gone(kind)
+        self._tell()
+        return Repair(tuple(sorted(changed)), tuple(sorted(removed)))
+
+    def state(self) -> State:
+        """The present moment."""
+        return State(self._revision, self.cluster(), self.stands())
+
+    def cluster(self) -> Cluster:
+        """The cluster state; the same object until something in it changes."""
+        if self._cluster is None:
+            self._cluster = Cluster.of(
+                namespaces=self._values(Kind.NAMESPACE, Namespace),
+                pods=self._values(Kind.POD, Pod),
+                policies=self._values(Kind.POLICY, NetworkPolicy),
+                nodes=self._values(Kind.NODE, Node),
+            )
+        return self._cluster
+
+    def stands(self) -> Stands:
+        """The highest resourceVersion seen of each kind that rule sets are made of."""
+        return Stands(
+            pods=self._versions[Kind.POD],
+            namespaces=self._versions[Kind.NAMESPACE],
+            policies=self._versions[Kind.POLICY],
+        )
+
+    def version_of(self, kind: Kind) -> int:
+        """The highest resourceVersion seen of a kind."""
+        return self._versions[kind]
+
+    @property
+    def revision(self) -> int:
+        """Counts changes of the cluster state."""
+        return self._revision
+
+    @property
+    def faulty(self) -> Mapping[ObjectRef, Seen]:
+        """Every object that has faults or warnings, by reference."""
+        return self._faulty
+
+    def faults_of(self, ref: ObjectRef) -> tuple[Fault, ...]:
+        """The faults of one object."""
+        seen = self._faulty.get(ref)
+        return () if seen is None else seen.faults
+
+    def count(self, kind: Kind) -> int:
+        """How many objects of a kind there are."""
+        return sum(1 for entry in self._shelves[kind].values() if entry.seen is not None)
+
+    def remembered(self, kind: Kind) -> Collection[Key]:
+        """Keys of objects that are gone and still remembered as such."""
+        return [key for key, entry in self._shelves[kind].items() if entry.seen is None]
+
+    def _is_later(self, kind: Kind, identity: Identity) -> bool:
+        entry = self._shelves[kind].get(identity.key)
+        # Versions that are not numbers do not compare: the latest to arrive is then the latest there is.
+        return entry is None or identity.version == 0 or identity.version > entry.identity.version
+
+    def _settle(self, kind: Kind, identity: Identity, seen: Seen | None) -> Outcome:
+        before = self._shelves[kind].get(identity.key)
+        self._shelves[kind][identity.key] = _Entry(identity, seen, self._lists[kind])
+        self._versions[kind] = max(self._versions[kind], identity.version)
+        self._note_faults(ObjectRef(kind.value, identity.namespace, identity.name), seen)
+        old = before.seen.value if before is not None and before.seen is not None else None
+        if old == (seen.value if seen is not None else None):
+            return Outcome.UNCHANGED
+        self._revision += 1
+        self._cluster = None
+        return Outcome.CHANGED
+
+    def _note_faults(self, ref: ObjectRef, seen: Seen | None) -> None:
+        if seen is not None and (seen.faults or seen.warnings):
+            self._faulty[ref] = seen
+        else:
+            self._faulty.pop(ref, None)
+
+    def _forget(self, kind: Kind) -> None:
+        for namespace, name in self._shelves[kind]:
+            self._faulty.pop(ObjectRef(kind.value, namespace, name), None)
+        self._shelves[kind].clear()
+        self._versions[kind] = 0
+        self._revision += 1
+        self._cluster = None
+
+    def _drop_long_gone(self, kind: Kind) -> None:
+        limit = self._lists[kind] - GONE_FOR_LISTS
+        shelf = self._shelves[kind]
+        for key in [key for key, entry in shelf.items() if entry.seen is None and entry.lists < limit]:
+            del shelf[key]
+
+    def _values(self, kind: Kind, of: type[Value]) -> list[Value]:
+        return [
+            entry.seen.value
+            for entry in self._shelves[kind].values()
+            if entry.seen is not None and isinstance(entry.seen.value, of)
+        ]
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def _ends(identity: Identity, entry: _Entry) -> bool:
+    """Whether the deletion is the latest that is known of this key."""
+    if identity.version == 0 or entry.identity.version == 0:
+        return identity.uid == entry.identity.uid
+    if identity.version == entry.identity.version:
+        # Some servers send a deleted object with the version of its last change: the deletion is the later of both.
+        return identity.uid == entry.identity.uid and entry.seen is not None
+    return identity.version > entry.identity.version
