@@ -7,6 +7,7 @@ one thread of the laboratory's own does the work, one call after the other.
 
 import contextlib
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
@@ -25,6 +26,7 @@ from policy_controller.testing.laboratory.addresses import (
     pod_networks,
 )
 from policy_controller.testing.laboratory.inhabitants import Node, OutsideHost, Pod, checked_name
+from policy_controller.testing.laboratory.neighbours import entries_wanted, make_room
 from policy_controller.testing.laboratory.netns import LaboratoryError, create, inside
 from policy_controller.testing.laboratory.podnetwork import HostGatewayBridge, PodNetwork
 from policy_controller.testing.laboratory.requirements import check_requirements
@@ -49,7 +51,8 @@ class Laboratory:
 
     `network` says how pods connect (default: a bridge for each node and host routes).
     Raises LaboratoryError, in one sentence, when root, br_netfilter or a command is missing.
-    All namespaces go when the block ends, and also when the owning process is killed.
+    All namespaces go when the block ends, and also when the owning process is killed. What stays is a
+    higher limit of the machine's neighbour tables, if there were so many pods that it had to be raised.
     """
 
     def __init__(self, *, network: PodNetwork | None = None, masquerade: Masquerade = Masquerade.OFF) -> None:
@@ -206,6 +209,7 @@ class Laboratory:
         for address in addresses:
             if address in taken:
                 raise LaboratoryError(f"{address} is taken")
+        self._make_room(node)
         self._pods_made += 1
         pod = Pod(
             name=name,
@@ -222,6 +226,11 @@ class Laboratory:
             raise
         self._pods[name] = pod
         return pod
+
+    def _make_room(self, newcomer: Node) -> None:
+        pods_of_nodes = Counter(pod.node.name for pod in self._pods.values())
+        pods_of_nodes[newcomer.name] += 1
+        make_room(entries_wanted(pods_of_nodes.values(), len(self._nodes) + len(self._outside)))
 
     def _next_host(self, node: Node) -> int:
         taken = {

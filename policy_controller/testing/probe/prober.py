@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from policy_controller.testing.laboratory.addresses import Address
+from policy_controller.testing.laboratory.neighbours import overflows
 from policy_controller.testing.laboratory.netns import LaboratoryError
 from policy_controller.testing.probe.attention import AttentiveClock
 from policy_controller.testing.probe.conversation import Conversation
@@ -92,8 +93,10 @@ class Prober:
     ) -> list[ProbeResult]:
         """The result of each probe, in the order of the probes; at most `parallel` are under way at a time.
 
-        `timeout` is in attentive seconds. No probe raises: what cannot be sent is Outcome.ERROR.
+        `timeout` is in attentive seconds. No probe raises: what cannot be sent is Outcome.ERROR. Raises
+        ProbeError if the machine's neighbour table overflowed meanwhile: silence may then mean just that.
         """
+        overflowed = overflows()
         asked = tuple(probes)
         results: list[ProbeResult | None] = [None] * len(asked)
         numbers = iter(range(len(asked)))
@@ -105,6 +108,10 @@ class Prober:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(parallel, len(asked))):
                 group.create_task(work())
+        if overflows() > overflowed:
+            raise ProbeError(
+                "the kernel's neighbour table overflowed: raise net.ipv4.neigh.default.gc_thresh3 and net.ipv6's"
+            )
         return [result for result in results if result is not None]
 
     async def ask(

@@ -15,6 +15,7 @@ from policy_controller.testing.laboratory.addresses import (
     pod_networks,
 )
 from policy_controller.testing.laboratory.inhabitants import checked_name
+from policy_controller.testing.laboratory.neighbours import entries_wanted
 
 
 def test_nodes_and_their_pod_networks_never_overlap() -> None:
@@ -57,6 +58,13 @@ def test_link_local_address_follows_from_the_mac() -> None:
 
     assert mac == "0a:58:0a:f4:01:02"
     assert str(link_local(mac, "eth0")) == "fe80::858:aff:fef4:102%eth0"
+
+
+def test_neighbour_entries_grow_with_the_square_of_a_nodes_pods() -> None:
+    small, large = entries_wanted([5, 4], hosts=3), entries_wanted([100], hosts=1)
+
+    assert 2 * small < 1024 < large
+    assert entries_wanted([50, 50], hosts=2) < large
 
 
 @pytest.mark.parametrize("name", ["", "-x", "../x", "a b", "A", "x" * 300, "x\n", "-rf", "a/b", "."])

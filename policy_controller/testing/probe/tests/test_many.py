@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from policy_controller.testing.probe import Endpoint, Outcome, Probe, Prober, Transport
+from policy_controller.testing.laboratory import Laboratory
+from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober, Transport
 from policy_controller.testing.probe.tests.conftest import Town, rules
 
 pytestmark = pytest.mark.packets
@@ -68,12 +69,29 @@ async def test_five_hundred_at_a_time_are_all_accepted_while_others_want_the_pro
 
 
 async def test_a_prober_that_hardly_runs_calls_nothing_timed_out(town: Town, prober: Prober) -> None:
-    starved = asyncio.ensure_future(stall(6, 0.4))
+    starved = asyncio.ensure_future(stall(4, 0.5))
 
-    results = await prober.run(many(town, 100), parallel=100)
+    asked = [prober.ask(probe, timeout=0.3, parts=(1.0,)) for probe in many(town, 100)]  # no second packet
+    results = await asyncio.gather(*asked)
 
     await starved
     assert Counter(result.outcome for result in results) == {Outcome.ACCEPTED: 100}
+
+
+async def test_forty_pods_of_a_bridge_all_find_each_other() -> None:
+    with Laboratory() as laboratory:
+        node = laboratory.add_node("node-1")
+        pods = [laboratory.add_pod(node, f"pod-{number}") for number in range(40)]
+        async with Prober() as prober:
+            for pod in pods:
+                prober.listen(Listener(pod.namespace, pod.name, udp=(53,)))
+            results = await prober.run(
+                Probe(Endpoint(source.namespace), pod.ipv4, Transport.UDP, 53, peer=pod.name)
+                for source in pods
+                for pod in pods
+            )
+
+    assert Counter(result.outcome for result in results) == {Outcome.ACCEPTED: 1600}
 
 
 async def test_two_thousand_probes_with_most_denied_take_a_few_seconds(town: Town, prober: Prober) -> None:

@@ -12,6 +12,7 @@ OPEN = ((Transport.TCP, 80), (Transport.UDP, 53), (Transport.SCTP, 9999), (Trans
 
 
 OUTCOMES = {
+    "ct state invalid drop": Outcome.ACCEPTED,
     "drop": Outcome.TIMED_OUT,
     "ct direction reply drop": Outcome.TIMED_OUT,
     "reject": Outcome.REFUSED,
