@@ -3,20 +3,35 @@
 Knows how a fault is named and printed. Knows nothing of what makes a field wrong: constructors and the parser do.
 """
 
+import re
 from dataclasses import dataclass, field
+from typing import Final
 
 PathPart = str | int
 FieldPath = tuple[PathPart, ...]
 
+_SHOWN: Final = 80
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def quoted(text: str) -> str:
+    """A hostile string made fit for one line of a message: escaped, and cut at 80 characters."""
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    escaped = shown.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"'.replace("\\u2026", "…")
+
 
 def path_text(path: FieldPath) -> str:
-    """A field path as admins write it: `spec.ingress[0].ports[1].port`; the empty path is the object itself."""
+    """A field path as admins write it: `spec.ingress[0].ports[1].port`; the empty path is the object itself.
+
+    Keys that are not plain field names stand in quotes: `matchLabels["app.kubernetes.io/name"]`.
+    """
     text = ""
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif "." in part or "/" in part or not part:
-            text += f'["{part}"]'
+        elif not _FIELD_NAME.fullmatch(part):
+            text += f"[{quoted(part)}]"
         else:
             text += f".{part}" if text else part
     return text

@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from compilers.model.faults import InvalidField
+from compilers.model.faults import InvalidField, quoted
+
+__all__ = [
+    "EVERYTHING",
+    "TAKES_VALUES",
+    "LabelSelector",
+    "Operator",
+    "Requirement",
+    "check_label_key",
+    "check_label_value",
+    "quoted",
+]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
-_SHOWN: Final = 80
-
-
-def quoted(text: str) -> str:
-    """A hostile string made fit for one line of a message: escaped, and cut at 80 characters."""
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    escaped = shown.encode("unicode_escape").decode("ascii").replace('"', '\\"')
-    return f'"{escaped}"'.replace("\\u2026", "…")
 
 
 def check_label_key(key: str) -> None:

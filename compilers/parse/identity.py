@@ -1,0 +1,129 @@
+"""What every object says of itself: apiVersion, kind, namespace, name, uid.
+
+Knows which names the API server accepts. Knows nothing of what the object is for.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from compilers.model.faults import ObjectRef
+from compilers.model.selector import quoted
+from compilers.parse.field import Field, Findings, Origin, shown
+from compilers.parse.places import Positions
+
+_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_DNS_LABEL: Final = re.compile(_LABEL)
+_DNS_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_UID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]{0,252}")
+_UNREADABLE: Final = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object: its apiVersion, and whether its objects live in namespaces."""
+
+    name: str
+    api_version: str
+    namespaced: bool
+
+
+NETWORK_POLICY: Final = Kind("NetworkPolicy", "networking.k8s.io/v1", namespaced=True)
+POD: Final = Kind("Pod", "v1", namespaced=True)
+NAMESPACE: Final = Kind("Namespace", "v1", namespaced=False)
+NODE: Final = Kind("Node", "v1", namespaced=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An object with readable names; `top` is its whole tree."""
+
+    top: Field
+    namespace: str
+    name: str
+    uid: str
+
+
+def identify(
+    tree: object, kind: Kind, origin: Origin, positions: Positions
+) -> tuple[Findings, Identity | None]:
+    """Who the object is, and where its faults are collected; None when it has no legal name or is of another kind."""
+    findings = Findings(_claimed(tree, kind), origin, positions)
+    top = Field(tree, (), findings)
+    if not isinstance(tree, dict):
+        top.fault(f"must be a {kind.name} object, found {shown(tree)}")
+        return findings, None
+    is_kind = _check_kind(top.at("kind"), kind)
+    _check_api_version(top.at("apiVersion"), kind)
+    metadata = top.at("metadata")
+    metadata.fields()
+    name = read_name(metadata.at("name"), subdomain=kind is not NAMESPACE)
+    namespace = read_name(metadata.at("namespace"), subdomain=False) if kind.namespaced else ""
+    uid = _read_uid(metadata.at("uid"))
+    if not is_kind or name is None or namespace is None:
+        return findings, None
+    return findings, Identity(top, namespace, name, uid or made_uid(kind, namespace, name))
+
+
+def made_uid(kind: Kind, namespace: str, name: str) -> str:
+    """A uid for an object that has none, as in files: the same for the same kind and name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{kind.name}/{namespace}/{name}"))
+
+
+def _claimed(tree: object, kind: Kind) -> ObjectRef:
+    """The names the object gives itself, made fit for a message when they are not legal."""
+    metadata = tree.get("metadata") if isinstance(tree, dict) else None
+    given = metadata if isinstance(metadata, dict) else {}
+    namespace = _fit(given.get("namespace")) if kind.namespaced else ""
+    return ObjectRef(kind.name, namespace, _fit(given.get("name")))
+
+
+def _fit(name: object) -> str:
+    if not isinstance(name, str):
+        return _UNREADABLE
+    return name if len(name) <= 253 and _DNS_SUBDOMAIN.fullmatch(name) else quoted(name)
+
+
+def _check_kind(field: Field, kind: Kind) -> bool:
+    if field.absent and field.findings.origin is Origin.API:
+        # Items of a list carry no kind of their own: the list does.
+        return True
+    if field.value != kind.name:
+        field.fault(f"must be {kind.name}, found {shown(field.value)}")
+    return field.value == kind.name
+
+
+def _check_api_version(field: Field, kind: Kind) -> None:
+    if field.absent and field.findings.origin is Origin.API:
+        return
+    if field.value != kind.api_version:
+        field.fault(f"must be {kind.api_version}, found {shown(field.value)}")
+
+
+def read_name(field: Field, *, subdomain: bool) -> str | None:
+    """A name: a DNS subdomain, or a DNS label (namespaces); None and a fault when it is neither or not there."""
+    if field.absent:
+        field.fault("is required")
+    text = field.text()
+    if text is None:
+        return None
+    pattern, longest = (_DNS_SUBDOMAIN, 253) if subdomain else (_DNS_LABEL, 63)
+    if len(text) > longest or not pattern.fullmatch(text):
+        dots = ", '.'" if subdomain else ""
+        field.fault(
+            f"{quoted(text)} is not a name: at most {longest} lower-case letters, digits, '-'{dots}, "
+            "a letter or digit at both ends"
+        )
+        return None
+    return text
+
+
+def _read_uid(field: Field) -> str | None:
+    text = field.text()
+    if text is None or text == "":
+        return None
+    if not _UID.fullmatch(text):
+        field.fault(f"{quoted(text)} is not a uid")
+        return None
+    return text
