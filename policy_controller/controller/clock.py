@@ -5,7 +5,10 @@ Knows how to wait. Knows nothing of what is waited for. A fake is in policy_cont
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+Result = TypeVar("Result")
 
 
 class Clock(Protocol):
@@ -45,3 +48,16 @@ async def wait_for(event: asyncio.Event, clock: Clock, seconds: float | None) ->
     finally:
         for wait in waits:
             wait.cancel()
+
+
+async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; cancels it and raises TimeoutError when it takes longer than that many seconds."""
+    working, late = asyncio.create_task(work), asyncio.create_task(clock.sleep(seconds))
+    try:
+        await asyncio.wait({working, late}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise TimeoutError
+    finally:
+        working.cancel()
+        late.cancel()

@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.controller.clock import Clock, wait_for, within
 from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
 from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.wire import channel
@@ -86,8 +86,7 @@ class EnforcementServer(EnforcementServicer):
 
     async def _hello(self, requests: Requests) -> Hello:
         try:
-            async with asyncio.timeout(HELLO_SECONDS):
-                message = await anext(requests, None)
+            message = await within(self._clock, HELLO_SECONDS, _first(requests))
         except TimeoutError:
             raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_SECONDS:.0f} s") from None
         if message is None:
@@ -128,9 +127,16 @@ class EnforcementServer(EnforcementServicer):
             raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
         message = stream.session.next(now)
         if message is not None:
-            await _write(context, await _encoded(message))
+            await self._write(context, await _encoded(message))
         wakes_at = stream.session.wakes_at()
         await wait_for(stream.wake, self._clock, None if wakes_at is None else max(0.0, wakes_at - now))
+
+    async def _write(self, context: Context, message: pb.OperatorMessage) -> None:
+        try:
+            await within(self._clock, ACK_SECONDS, _written(context, message))
+        except TimeoutError:
+            reason = f"did not read a message within {ACK_SECONDS:.0f} s"
+            raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason) from None
 
     async def _read(self, stream: NodeStream, requests: Requests) -> None:
         async for message in requests:
@@ -160,6 +166,14 @@ class EnforcementServer(EnforcementServicer):
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, str(fault)) from fault
 
 
+async def _first(requests: Requests) -> pb.NodeMessage | None:
+    return await anext(requests, None)
+
+
+async def _written(context: Context, message: pb.OperatorMessage) -> None:
+    await context.write(message)
+
+
 def _decoded(message: pb.NodeMessage) -> NodeMessage:
     try:
         return decode_node(message)
@@ -173,12 +187,3 @@ async def _encoded(message: OperatorMessage) -> pb.OperatorMessage:
     except Refused as refusal:
         # The node keeps what it has. It will be back, and the state may fit then.
         raise Ended(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the rule set does not fit: {refusal}") from refusal
-
-
-async def _write(context: Context, message: pb.OperatorMessage) -> None:
-    try:
-        async with asyncio.timeout(ACK_SECONDS):
-            await context.write(message)
-    except TimeoutError:
-        reason = f"did not read a message within {ACK_SECONDS:.0f} s"
-        raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason) from None

@@ -2,8 +2,9 @@
 
 Knows which of two versions is the later one. Knows nothing of kopf, HTTP or nodes.
 
-Each key is a register that the highest resourceVersion wins, and "gone" is a state with a version like any other. So
-the picture is a function of the events alone: reordered, repeated or squashed, they end in the same one.
+Each key is a register that the highest resourceVersion wins, and "gone" is a state with a version like any other; a LIST
+says of every key it does not show that it is gone at the LIST's version. So the picture is a function of the events
+alone: reordered, repeated or squashed, they end in the same one.
 """
 
 import enum
@@ -19,9 +20,6 @@ from policy_controller.controller.seen import Identity, Key, Seen, identity_of, 
 from policy_controller.wire.messages import Stands
 
 Value = TypeVar("Value", NetworkPolicy, Pod, Namespace, Node)
-
-GONE_FOR_LISTS: Final = 2
-"""For how many further LISTs of a kind it is remembered that an object is gone: no event is so late."""
 
 
 class Outcome(enum.Enum):
@@ -58,8 +56,6 @@ class _Entry:
     identity: Identity
     seen: Seen | None
     """None: the object is gone since `identity.version`."""
-    lists: int
-    """How many LISTs of the kind there had been."""
 
 
 class Store:
@@ -68,7 +64,7 @@ class Store:
     def __init__(self) -> None:
         self._shelves: dict[Kind, dict[Key, _Entry]] = {kind: {} for kind in Kind}
         self._versions: dict[Kind, int] = dict.fromkeys(Kind, 0)
-        self._lists: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._listed_at: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._faulty: dict[ObjectRef, Seen] = {}
         self._revision = 0
         self._cluster: Cluster | None = None
@@ -97,8 +93,7 @@ class Store:
         if identity is None:
             self.unreadable += 1
             return Outcome.UNREADABLE
-        entry = self._shelves[kind].get(identity.key)
-        if entry is not None and not _ends(identity, entry):
+        if not self._ends(kind, identity):
             return Outcome.STALE
         outcome = self._settle(kind, identity, None)
         self._tell()
@@ -124,7 +119,6 @@ class Store:
         """
         if version < began_at:
             self._forget(kind)
-        self._lists[kind] += 1
         shelf = self._shelves[kind]
         changed: list[Key] = []
         shown: set[Key] = set()
@@ -135,16 +129,16 @@ class Store:
                 self._settle(kind, seen.identity, seen) is Outcome.CHANGED
             ):
                 changed.append(key)
-        removed = [
-            key
-            for key, entry in shelf.items()
-            if entry.seen is not None and key not in shown and entry.identity.version <= version
+        missing = [
+            key for key, entry in shelf.items() if key not in shown and entry.identity.version <= version
         ]
-        for key in removed:
-            old = shelf[key].identity
-            self._settle(kind, Identity(*key, old.uid, version), None)
+        removed = [key for key in missing if shelf[key].seen is not None]
+        for key in missing:
+            self._settle(kind, shelf[key].identity, None)
+            # What is neither shown nor kept is gone at the LIST's version: `_is_later` says so of every such key.
+            del shelf[key]
+        self._listed_at[kind] = max(self._listed_at[kind], version)
         self._versions[kind] = max(self._versions[kind], version)
-        self._drop_long_gone(kind)
         self._tell()
         return Repair(tuple(sorted(changed)), tuple(sorted(removed)))
 
@@ -200,12 +194,23 @@ class Store:
 
     def _is_later(self, kind: Kind, identity: Identity) -> bool:
         entry = self._shelves[kind].get(identity.key)
+        known = max(self._listed_at[kind], entry.identity.version if entry is not None else 0)
         # Versions that are not numbers do not compare: the latest to arrive is then the latest there is.
-        return entry is None or identity.version == 0 or identity.version > entry.identity.version
+        return identity.version == 0 or identity.version > known
+
+    def _ends(self, kind: Kind, identity: Identity) -> bool:
+        """Whether a deletion is the latest that is known of its key."""
+        entry = self._shelves[kind].get(identity.key)
+        if entry is not None and entry.seen is not None and entry.identity == identity:
+            # Some servers send a deleted object with the version of its last change: the deletion is the later of both.
+            return True
+        if entry is not None and 0 in {identity.version, entry.identity.version}:
+            return identity.uid == entry.identity.uid
+        return self._is_later(kind, identity)
 
     def _settle(self, kind: Kind, identity: Identity, seen: Seen | None) -> Outcome:
         before = self._shelves[kind].get(identity.key)
-        self._shelves[kind][identity.key] = _Entry(identity, seen, self._lists[kind])
+        self._shelves[kind][identity.key] = _Entry(identity, seen)
         self._versions[kind] = max(self._versions[kind], identity.version)
         self._note_faults(ObjectRef(kind.value, identity.namespace, identity.name), seen)
         old = before.seen.value if before is not None and before.seen is not None else None
@@ -225,15 +230,9 @@ class Store:
         for namespace, name in self._shelves[kind]:
             self._faulty.pop(ObjectRef(kind.value, namespace, name), None)
         self._shelves[kind].clear()
-        self._versions[kind] = 0
+        self._versions[kind] = self._listed_at[kind] = 0
         self._revision += 1
         self._cluster = None
-
-    def _drop_long_gone(self, kind: Kind) -> None:
-        limit = self._lists[kind] - GONE_FOR_LISTS
-        shelf = self._shelves[kind]
-        for key in [key for key, entry in shelf.items() if entry.seen is None and entry.lists < limit]:
-            del shelf[key]
 
     def _values(self, kind: Kind, of: type[Value]) -> list[Value]:
         return [
@@ -245,13 +244,3 @@ class Store:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
-
-
-def _ends(identity: Identity, entry: _Entry) -> bool:
-    """Whether the deletion is the latest that is known of this key."""
-    if identity.version == 0 or entry.identity.version == 0:
-        return identity.uid == entry.identity.uid
-    if identity.version == entry.identity.version:
-        # Some servers send a deleted object with the version of its last change: the deletion is the later of both.
-        return identity.uid == entry.identity.uid and entry.seen is not None
-    return identity.version > entry.identity.version

@@ -1,0 +1,193 @@
+"""The servicer over a real Unix socket: what is sent to whom, and how streams that break a rule end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import grpc
+import pytest
+
+from compilers.ruleset.names import NameKind, content_name
+from compilers.ruleset.parts import PeerSet
+from compilers.ruleset.rule_set import RuleSet
+from policy_controller.controller.server import HELLO_SECONDS, EnforcementServer
+from policy_controller.controller.sessions import ACK_SECONDS, RETRY_SECONDS, Desired
+from policy_controller.controller.streams import NodeStreams
+from policy_controller.controller.tests.scripted_node import ScriptedNode, node, open_stream
+from policy_controller.controller.tests.test_sessions import desired
+from policy_controller.controller.tests.waiting import eventually
+from policy_controller.testing.clock import FakeClock
+from policy_controller.wire import enforcement_pb2 as pb
+from policy_controller.wire.convert import encode_node
+from policy_controller.wire.messages import Ack, DeltaMessage, Hello, SnapshotMessage, Stands
+
+
+@dataclass
+class Served:
+    streams: NodeStreams
+    server: EnforcementServer
+    clock: FakeClock
+    address: str
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    clock, streams = FakeClock(), NodeStreams()
+    server = EnforcementServer(streams, clock)
+    address = f"unix://{tmp_path}/operator.sock"
+    await server.start(address)
+    yield Served(streams, server, clock, address)
+    await server.stop()
+
+
+async def connected(served: Served, name: str) -> None:
+    await eventually(lambda: name in served.streams.nodes)
+
+
+async def test_a_node_gets_a_snapshot_and_then_deltas(served: Served) -> None:
+    async with node(served.address, "node-a") as one:
+        await connected(served, "node-a")
+        served.streams.desire("node-a", desired(1))
+        assert isinstance(await one.apply(), SnapshotMessage)
+        served.streams.desire("node-a", desired(2))
+        assert isinstance(await one.apply(), DeltaMessage)
+        assert one.rule_set == desired(2).rule_set
+        await eventually(lambda: served.streams.statuses()["node-a"].current)
+
+
+async def test_a_second_stream_of_a_node_replaces_the_first(served: Served) -> None:
+    async with node(served.address, "node-a") as first:
+        await connected(served, "node-a")
+        served.streams.desire("node-a", desired(1))
+        await first.apply()
+        async with node(served.address, "node-a") as second:
+            error = await first.ending()
+            assert error.code() is grpc.StatusCode.ABORTED
+            served.streams.desire("node-a", desired(1))
+            assert isinstance(await second.apply(), SnapshotMessage)
+            await eventually(lambda: served.streams.statuses()["node-a"].acked == 1)
+    await eventually(lambda: served.streams.nodes == ())
+
+
+async def test_a_node_that_does_not_answer_is_dropped_and_gets_a_snapshot_when_it_returns(
+    served: Served,
+) -> None:
+    async with node(served.address, "node-a") as slow, node(served.address, "node-b") as other:
+        await connected(served, "node-a")
+        await connected(served, "node-b")
+        served.streams.desire("node-a", desired(1))
+        served.streams.desire("node-b", desired(1))
+        await slow.hear()
+        await other.apply()
+        await eventually(lambda: served.streams.statuses()["node-b"].current)
+        await served.clock.advance(ACK_SECONDS)
+        error = await slow.ending()
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert served.streams.nodes == ("node-b",)
+    async with node(served.address, "node-a") as again:
+        await connected(served, "node-a")
+        served.streams.desire("node-a", desired(2))
+        assert isinstance(await again.apply(), SnapshotMessage)
+
+
+async def test_a_refused_snapshot_is_sent_again_after_the_pause(served: Served) -> None:
+    async with node(served.address, "node-a") as one:
+        await connected(served, "node-a")
+        served.streams.desire("node-a", desired(1))
+        await one.refuse(await one.hear())
+        await eventually(lambda: served.streams.statuses()["node-a"].nacks == 1)
+        await served.clock.advance(RETRY_SECONDS[0])
+        message = await one.apply()
+        assert isinstance(message, SnapshotMessage)
+        assert message.generation == 2
+        assert served.server.nacks == {"kernel": 1}
+        nack = served.streams.statuses()["node-a"].last_nack
+        assert nack is not None
+        assert nack.reason == "Device or resource busy"
+
+
+ILLEGAL_STREAMS: list[tuple[str, list[pb.NodeMessage], grpc.StatusCode, str]] = [
+    (
+        "another protocol version",
+        [pb.NodeMessage(hello=pb.Hello(protocol_version=2, node="node-a"))],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "protocol version 2",
+    ),
+    (
+        "a name that is no node's",
+        [pb.NodeMessage(hello=pb.Hello(protocol_version=1, node="node a\n"))],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "hello.node",
+    ),
+    ("no kind of message", [pb.NodeMessage()], grpc.StatusCode.INVALID_ARGUMENT, "message"),
+    ("an answer before hello", [encode_node(Ack(1, 0))], grpc.StatusCode.FAILED_PRECONDITION, "hello"),
+    (
+        "hello twice",
+        [encode_node(Hello("node-a")), encode_node(Hello("node-a"))],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "once",
+    ),
+    (
+        "an answer to nothing",
+        [encode_node(Hello("node-a")), encode_node(Ack(1, 0))],
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "generation 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "word"),
+    [row[1:] for row in ILLEGAL_STREAMS],
+    ids=[row[0] for row in ILLEGAL_STREAMS],
+)
+async def test_a_stream_that_breaks_a_rule_is_ended_with_the_reason(
+    served: Served, messages: list[pb.NodeMessage], code: grpc.StatusCode, word: str
+) -> None:
+    async with open_stream(served.address, messages) as stream:
+        error = await ScriptedNode("node-a", stream).ending()
+    assert error.code() is code
+    assert word in (error.details() or "")
+    await eventually(lambda: served.streams.nodes == ())
+    assert served.server.ended == {code.name: 1}
+
+
+async def test_a_stream_that_says_nothing_is_ended(served: Served) -> None:
+    async with open_stream(served.address) as stream:
+        ending = asyncio.create_task(ScriptedNode("node-a", stream).ending())
+        await eventually(lambda: served.clock.sleepers > 0)
+        await served.clock.advance(HELLO_SECONDS)
+        error = await ending
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_node_that_does_not_read_is_dropped(served: Served) -> None:
+    peers = frozenset(IPv4Address(number) for number in range(200_000))
+    large = RuleSet.of("node-a", peer_sets=[PeerSet(content_name(NameKind.PEER_SET, ("large",)), peers)])
+    async with node(served.address, "node-a"):
+        await connected(served, "node-a")
+        served.streams.desire("node-a", Desired.of(large, Stands()))
+        await eventually(lambda: served.streams.statuses()["node-a"].sent == 1)
+        await eventually(lambda: served.clock.sleepers > 0)
+        await served.clock.advance(ACK_SECONDS)
+        await eventually(lambda: served.streams.nodes == ())
+    assert served.server.ended == {"DEADLINE_EXCEEDED": 1}
+
+
+async def test_a_node_that_leaves_is_forgotten(served: Served) -> None:
+    async with node(served.address, "node-a"):
+        await connected(served, "node-a")
+    await eventually(lambda: served.streams.nodes == ())
+
+
+async def test_many_nodes_each_hear_only_their_own(served: Served) -> None:
+    async def one(number: int) -> None:
+        async with node(served.address, f"node-{number}") as mine:
+            await connected(served, mine.name)
+            served.streams.desire(mine.name, desired(number))
+            await mine.apply()
+            assert mine.rule_set == desired(number).rule_set
+
+    await asyncio.gather(*(one(number) for number in range(20)))
