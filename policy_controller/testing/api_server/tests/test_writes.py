@@ -102,6 +102,8 @@ async def test_write_that_changes_nothing_has_no_version(client: RawClient, serv
     backwards = {name: created[name] for name in reversed(created)}
     answer = await client.do("PUT", f"{POLICIES}/p", backwards)
     assert (answer.code, answer.body) == (200, created)
+    unversioned = await client.do("PUT", f"{POLICIES}/p", policy("p", created["spec"]))
+    assert (unversioned.code, unversioned.body) == (200, created)
     assert server.resource_version == before
 
 
