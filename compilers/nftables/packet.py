@@ -97,6 +97,7 @@ def laid_out(packet: Packet) -> Laid:
         laid[_IP_SOURCE], laid[_IP_DESTINATION] = int(packet.source), int(packet.destination)
     else:
         laid[_IP6_SOURCE], laid[_IP6_DESTINATION] = int(packet.source), int(packet.destination)
+        laid[_ICMPV6] = packet.icmpv6_type
     laid[_PROTOCOL] = packet.protocol
     laid[_STATE] = packet.state
     laid[_KIND] = "local" if packet.source_is_local else "unicast"
@@ -105,5 +106,4 @@ def laid_out(packet: Packet) -> Laid:
         place = _PORT_PLACES.get(packet.protocol)
         if place is not None:
             laid[place] = packet.destination_port
-    laid[_ICMPV6] = packet.icmpv6_type
     return laid

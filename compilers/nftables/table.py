@@ -37,7 +37,7 @@ Element = Atom | tuple[Atom, ...] | Range
 
 ADDRESS_KEYS = ((KeyType.IPV4,), (KeyType.IPV6,))
 FIELDS_OF_IP4 = frozenset({Field.IP_SOURCE, Field.IP_DESTINATION})
-FIELDS_OF_IP6 = frozenset({Field.IP6_SOURCE, Field.IP6_DESTINATION})
+FIELDS_OF_IP6 = frozenset({Field.IP6_SOURCE, Field.IP6_DESTINATION, Field.ICMPV6_TYPE})
 TRANSPORT_FIELDS = frozenset(
     {Field.ANY_PORT, Field.TCP_PORT, Field.UDP_PORT, Field.SCTP_PORT, Field.ICMPV6_TYPE}
 )
@@ -64,26 +64,26 @@ class Rule:
         read = [one for expression in self.expressions for one in fields_of(expression)]
         if FIELDS_OF_IP4.intersection(read) and FIELDS_OF_IP6.intersection(read):
             raise InvalidNftError("rule", "cannot look at ip and ip6 at once")
-        self._check_transport()
+        alone = [one.fields[0] for one in self.expressions if isinstance(one, Match) and len(one.fields) == 1]
+        if len(set(alone)) != len(alone):
+            raise InvalidNftError("rule", "compares one field twice; nft may leave one out")
+        self._check_transport(read)
 
-    def _check_transport(self) -> None:
-        one_protocol, seen = False, set[Field]()
+    def _check_transport(self, read: list[Field]) -> None:
+        transport = TRANSPORT_FIELDS.intersection(read)
+        if len(transport) > 1:
+            raise InvalidNftError("rule", "looks at two transport headers")
         for expression in self.expressions:
-            transport = TRANSPORT_FIELDS.intersection(fields_of(expression))
-            if one_protocol and transport:
-                raise InvalidNftError(
-                    "rule", "nft leaves out `meta l4proto X` before a field of that protocol"
-                )
-            seen |= transport
-            if len(seen) > 1:
-                raise InvalidNftError("rule", "looks at two transport headers")
             match expression:
-                case Match((Field.PROTOCOL,), int(), Comparison.EQUAL):
-                    one_protocol = True
+                case Match((Field.PROTOCOL,), operand, comparison):
+                    one = isinstance(operand, int) and comparison is Comparison.EQUAL
+                    # `th dport` beside several protocols is the one test that the other does not imply.
+                    if transport and (one or transport != {Field.ANY_PORT}):
+                        raise InvalidNftError(
+                            "rule", "nft leaves out `meta l4proto` beside a header of one protocol"
+                        )
                 case _:
                     pass
-        if one_protocol and seen:
-            raise InvalidNftError("rule", "nft leaves out `meta l4proto X` beside a field of that protocol")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,12 +111,11 @@ class _Contents:
             raise _RefusedError(Rejection.INVALID, f"{verdict.chain} is a base chain")
 
     def leads_to(self, name: str) -> bool:
-        """Tell whether an element, or a rule of another chain, leads to the chain."""
+        """Tell whether an element or a rule leads to the chain, one of its own included."""
         from_maps = (verdict for one in self.sets.values() for verdict in one.elements.values())
         if any(verdict is not None and verdict.chain == name for verdict in from_maps):
             return True
-        others = (chain for other, chain in self.chains.items() if other != name)
-        return any(name in targets(rule) for chain in others for rule in chain.rules)
+        return any(name in targets(rule) for chain in self.chains.values() for rule in chain.rules)
 
     def next_chains(self, name: str) -> Iterator[str]:
         for rule in self.chains[name].rules:
@@ -155,7 +154,7 @@ def _delete_table(tables: Tables, command: DeleteTable) -> None:
 
 
 def _shape(declaration: SetDeclaration | MapDeclaration) -> tuple[object, ...]:
-    # Size and timeout of a set that is there are not compared by the kernel.
+    # Size and timeout are not compared: those of the later declaration hold (seen on 6.18).
     return (type(declaration), declaration.key, getattr(declaration, "kind", None))
 
 
@@ -164,6 +163,8 @@ def _add_set(tables: Tables, command: AddSet | AddMap) -> None:
     present = sets.setdefault(command.declaration.name, _Set(command.declaration))
     if _shape(present.declaration) != _shape(command.declaration):
         raise _RefusedError(Rejection.EXISTS, f"{command.declaration.name} has another type")
+    if isinstance(command.declaration, SetDeclaration) and command.declaration.size is not None:
+        present.declaration = command.declaration
 
 
 def _delete_set(tables: Tables, command: DeleteSet) -> None:
