@@ -10,7 +10,7 @@ alone: reordered, repeated or squashed, they end in the same one.
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from compilers.model.cluster import Cluster, Namespace, Node, Pod
 from compilers.model.faults import Fault, ObjectRef

@@ -1,0 +1,25 @@
+"""A development API server with two nodes and a namespace."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from policy_controller.controller.tests import objects
+from policy_controller.testing.api_server import ApiServer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ApiServer]:
+    """Stores malformed objects as they come, as an older server may have them."""
+    async with ApiServer.running(validate=False) as running:
+        running.create(new(objects.namespace("shop")))
+        for number in (1, 2):
+            running.create(new(objects.node(f"node-{number}", address=f"192.0.2.{number}")))
+        yield running
+
+
+def new(tree: objects.Tree) -> objects.Tree:
+    """An object as a client writes it: the server gives uid, version and time."""
+    given = ("uid", "resourceVersion", "creationTimestamp")
+    metadata = {name: value for name, value in tree["metadata"].items() if name not in given}
+    return {**tree, "metadata": metadata}

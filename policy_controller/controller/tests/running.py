@@ -1,0 +1,58 @@
+"""A whole operator in the test's own loop, beside a development API server.
+
+Knows how both are started and stopped. The operator is the real one: kopf, kr8s, gRPC and HTTP included.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from compilers.compile import Compiler
+from compilers.ruleset.rule_set import RuleSet
+from policy_controller.controller.clock import SystemClock
+from policy_controller.controller.operator import Operator, Settings, connected
+from policy_controller.controller.tests.waiting import eventually
+from policy_controller.testing.api_server import ApiServer
+
+
+@dataclass
+class Running:
+    """A running operator, and where nodes reach it."""
+
+    operator: Operator
+    address: str
+
+    def wanted(self, node: str) -> RuleSet:
+        """The rule set that the operator's picture of the cluster means for a node."""
+        return Compiler(self.operator.store.cluster()).node(node)
+
+    async def admin(self, path: str) -> tuple[int, str]:
+        """Status and text of an admin path."""
+        async with aiohttp.ClientSession() as client, client.get(self.operator.admin_url + path) as response:
+            return response.status, await response.text()
+
+
+@asynccontextmanager
+async def operator_of(
+    server: ApiServer, folder: Path, relist_seconds: float = 300.0
+) -> AsyncIterator[Running]:
+    """A synced operator with its watches open."""
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(server.kubeconfig())
+    address = f"unix://{folder}/operator.sock"
+    stop = asyncio.Event()
+    settings = Settings(str(kubeconfig), address, "127.0.0.1:0", relist_seconds)
+    operator = await connected(settings, SystemClock(), stop)
+    assert operator is not None
+    running = asyncio.create_task(operator.run(stop, lambda: None))
+    try:
+        await eventually(lambda: operator.compile_loop.revision is not None or running.done())
+        await eventually(lambda: operator.watches.alive == 4 or running.done())
+        yield Running(operator, address)
+    finally:
+        stop.set()
+        await running
