@@ -1,6 +1,6 @@
-"""How much one message may hold. Beyond it a message is refused by name of the limit, whoever sent it.
+"""How much one message, and what deltas make of it, may hold. What is beyond is refused by name of the limit.
 
-Knows numbers. Knows nothing of what they count.
+Knows numbers and how the parts of a rule set are counted. Knows no message.
 """
 
 from collections.abc import Sized
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from compilers.model.faults import InvalidField
+from compilers.model.words import Family
+from compilers.ruleset.rule_set import RuleSet
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps of one message; each is far above what a node of 500 pods in a cluster of 100,000 needs."""
+    """Caps of one message and of one rule set; each is far above what a node of 500 pods in a cluster of 100,000 needs."""
 
     message_bytes: int = 64 << 20
     sets: int = 4096
@@ -36,3 +38,36 @@ def check_count(items: Sized, most: int) -> None:
     """Raise InvalidField when there are more than `most`."""
     if len(items) > most:
         raise InvalidField(f"has {len(items)} entries, at most {most} are accepted")
+
+
+def check_rule_set(rule_set: RuleSet, limits: Limits) -> None:
+    """Raise InvalidField when deltas have made a rule set larger than a snapshot may be."""
+    counts: tuple[tuple[str, Sized, int], ...] = (
+        ("peer_sets", rule_set.peer_sets, limits.sets),
+        ("port_sets", rule_set.port_sets, limits.sets),
+        ("block_sets", rule_set.block_sets, limits.sets),
+        ("classes", rule_set.classes, limits.classes),
+        ("pods", rule_set.pods, limits.pods),
+        # The cap counts one family; twice it bounds both.
+        ("legend", rule_set.legend, 2 * limits.legend_addresses),
+    )
+    for name, items, most in counts:
+        _check_under(name, items, most)
+    for peers in rule_set.peer_sets.values():
+        if len(peers.addresses) > limits.set_elements:
+            _check_halves(peers.name, [address.version for address in peers.addresses], limits)
+    for ports in rule_set.port_sets.values():
+        if len(ports.elements) > limits.set_elements:
+            _check_halves(ports.name, [address.version for address, _, _ in ports.elements], limits)
+
+
+def _check_halves(name: str, versions: list[int], limits: Limits) -> None:
+    for family in Family:
+        _check_under(name, [version for version in versions if version == family.value], limits.set_elements)
+
+
+def _check_under(name: str, items: Sized, most: int) -> None:
+    try:
+        check_count(items, most)
+    except InvalidField as fault:
+        raise fault.under((name,)) from None

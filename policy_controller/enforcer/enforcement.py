@@ -1,0 +1,256 @@
+"""Puts in force what the operator says, one thing after the other, and keeps the gates for unknown addresses.
+
+Knows the session's word and the kernel's, and brings them together. Knows nothing of gRPC: a message comes in, an answer
+goes out.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
+
+from compilers.model.words import Direction, Family
+from compilers.nftables.base import CLOSED_UNKNOWN, Base
+from compilers.nftables.render import GATE_MAP, UNKNOWN_SLOT, Tables, render, render_empty
+from compilers.nftables.transaction import Rejection
+from compilers.ruleset.rule_set import RuleSet
+from policy_controller.enforcer.clock import Clock, wait_for
+from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
+from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
+from policy_controller.enforcer.metrics import Metrics
+from policy_controller.enforcer.session import NotAcceptedError, Session, generation_of
+from policy_controller.wire import enforcement_pb2 as pb
+from policy_controller.wire.convert import decode_operator
+from policy_controller.wire.messages import Hello, NackCause, NodeMessage, SnapshotMessage
+from policy_controller.wire.refused import Refused, plain
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = (0.0, 0.1, 0.5, 2.0)
+"""Waits before further attempts. The first is at once: what was known of the kernel may have been wrong."""
+
+PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
+"""Refusals that may pass by waiting; others are tried once more, from what is read."""
+
+LONGEST_WAIT: Final = 30.0
+SHOWN_DIFFERENCES: Final = 5
+KNOWN: Final = frozenset({"known4", "known6"})
+GATES: Final = frozenset(f"{gate}{family.value}" for gate in GATE_MAP.values() for family in Family)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the kernel should hold, what of it is closed (None: as it was found), and the pods it waits for."""
+
+    tables: Tables
+    closed: frozenset[Direction] | None
+    waiting: Waiting
+
+
+class Enforcement:
+    """The one who decides what the kernel should hold. Use from one event loop."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        base: Base,
+        session: Session,
+        gates: UnknownGates,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._kernel = kernel
+        self._base = base
+        self._session = session
+        self._gates = gates
+        self._clock = clock
+        self._metrics = metrics
+        self._standing = Standing(render_empty(base), None, NOBODY)
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._trouble: KernelError | None = None
+        self._adopted = False
+
+    @property
+    def session(self) -> Session:
+        """What has been said and is in force; to be read only."""
+        return self._session
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the base stands in the kernel."""
+        return self._adopted
+
+    @property
+    def trouble(self) -> KernelError | None:
+        """Why the kernel does not hold what it should, or None when it does."""
+        return self._trouble
+
+    def overdue(self) -> tuple[str, ...]:
+        """Uids of pods that have had no address for longer than they may close unknown addresses."""
+        return self._gates.overdue(self._standing.waiting, self._clock.now())
+
+    async def adopt(self) -> None:
+        """Take over what is in the kernel; tries until it succeeds."""
+        wait = 1.0
+        while not self._adopted:
+            try:
+                self._standing = Standing(await self._kernel.adopt(), None, NOBODY)
+                self._trouble, self._adopted = None, True
+            except KernelError as error:
+                self._trouble = error
+                log.error("the tables cannot be adopted, trying again in %.0f s: %s", wait, plain(str(error)))
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+        if _has_pods(self._standing.tables):
+            self._session.found_pods()
+            log.info("adopted the tables of an earlier enforcer")
+        async with self._turn:
+            await self._settle()
+
+    def begin_stream(self) -> Hello:
+        """A stream to the operator begins; what to say first."""
+        return self._session.begin_stream()
+
+    def note_connected(self) -> None:
+        """The operator has been reached."""
+        self._metrics.connected(1)
+
+    def end_stream(self) -> None:
+        """The stream is gone: the rules stay, and unknown addresses are judged anew."""
+        self._metrics.connected(0)
+        self._session.end_stream()
+        self._changed.set()
+
+    async def receive(self, message: pb.OperatorMessage) -> NodeMessage:
+        """Put a message in force, or refuse it; returns the answer."""
+        async with self._turn:
+            try:
+                return await self._put_in_force(message)
+            except Refused as refused:
+                nack = self._session.nack(generation_of(message), NackCause.INVALID, refused)
+            except NotAcceptedError as error:
+                nack = self._session.nack(generation_of(message), error.cause, error.refused)
+            except KernelError as error:
+                self._trouble = error
+                what = Refused(error.command or error.phase, error.message)
+                nack = self._session.nack(generation_of(message), NackCause.KERNEL, what)
+            self._metrics.nacked(nack.cause)
+            log.warning("generation %d is not in force: %s: %s", nack.generation, nack.object, nack.reason)
+            await self._settle()
+            self._changed.set()
+            return nack
+
+    async def keep_gates(self) -> None:
+        """Open and close for unknown addresses as time passes and streams come and go; mend what failed. Never returns."""
+        failures = 0
+        while True:
+            now = self._clock.now()
+            waits = [self._gates.next_opening(self._standing.waiting, now)]
+            if self._trouble is not None:
+                waits.append(min(2.0**failures, LONGEST_WAIT))
+            await wait_for(
+                self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
+            )
+            self._changed.clear()
+            async with self._turn:
+                await self._settle()
+            failures = failures + 1 if self._trouble is not None else 0
+
+    async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
+        """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
+        value = await asyncio.to_thread(decode_operator, message)
+        candidate = await asyncio.to_thread(self._session.judge, value)
+        standing = await asyncio.to_thread(self._standing_of, candidate.rule_set)
+        phases = await self._apply(standing.tables)
+        if isinstance(value, SnapshotMessage):
+            await self._verify(standing.tables)
+        self._standing, self._trouble = standing, None
+        ack = self._session.commit(candidate)
+        rule_set = candidate.rule_set
+        self._metrics.in_force(candidate.number, len(rule_set.pods), len(standing.waiting.since))
+        log.log(
+            logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG,
+            "generation %d is in force: %d pods, %d commands",
+            candidate.number,
+            len(rule_set.pods),
+            sum(phase.commands for phase in phases),
+        )
+        self._changed.set()
+        return ack
+
+    def _standing_of(self, rule_set: RuleSet) -> Standing:
+        """What the kernel should hold once a rule set is the operator's last word."""
+        now = self._clock.now()
+        waiting = self._standing.waiting.after(rule_set, now)
+        closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, now)
+        return Standing(render(rule_set, self._base, closed), closed, waiting)
+
+    async def _settle(self) -> None:
+        """Close and open for unknown addresses as it should be now, and mend what did not succeed before."""
+        held = self._session.in_force
+        standing = self._standing
+        closed = self._gates.closed(
+            self._session.knowledge,
+            held.rule_set if held is not None else None,
+            standing.waiting,
+            self._clock.now(),
+        )
+        if closed == standing.closed and self._trouble is None:
+            return
+        standing = replace(standing, tables=_with_closed(standing.tables, closed), closed=closed)
+        try:
+            await self._apply(standing.tables)
+        except KernelError as error:
+            self._trouble = error
+            log.error("the kernel does not hold what it should: %s", plain(str(error)))
+            return
+        self._standing, self._trouble = standing, None
+
+    async def _apply(self, tables: Tables) -> tuple[Phase, ...]:
+        """Apply, trying again as long as that may help. Raises KernelError."""
+        for wait in RETRY_SECONDS:
+            try:
+                return self._applied(await self._kernel.apply(tables))
+            except KernelError as error:
+                if wait and error.reason not in PASSING:
+                    raise
+                log.warning("trying again in %.1f s: %s", wait, plain(str(error)))
+            await self._clock.sleep(wait)
+        return self._applied(await self._kernel.apply(tables))
+
+    def _applied(self, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        self._metrics.applied(phases)
+        return phases
+
+    async def _verify(self, tables: Tables) -> None:
+        """Read the whole tables back and mend what differs, once. Raises KernelError when it differs still."""
+        found = await self._kernel.read_back(tables)
+        if not found:
+            return
+        self._metrics.differed(len(found))
+        for line in found[:SHOWN_DIFFERENCES]:
+            log.warning("read back, and mended: %s", plain(line))
+        await self._apply(tables)
+        left = await self._kernel.read_back(tables)
+        if left:
+            raise KernelError(
+                "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
+            )
+
+
+def _has_pods(tables: Tables) -> bool:
+    """Whether some address has a gate or is known as a pod's."""
+    known = (one.elements for one in tables.inet.sets if one.declaration.name in KNOWN)
+    gates = (one.elements for one in tables.inet.maps if one.declaration.name in GATES)
+    return any(known) or any(gates)
+
+
+def _with_closed(tables: Tables, closed: frozenset[Direction]) -> Tables:
+    """The same tables, with exactly these directions closed for unknown addresses."""
+    rules = {slot: CLOSED_UNKNOWN if direction in closed else () for direction, slot in UNKNOWN_SLOT.items()}
+    chains = tuple(
+        replace(chain, rules=rules[chain.name]) if chain.name in rules else chain
+        for chain in tables.inet.chains
+    )
+    return replace(tables, inet=replace(tables.inet, chains=chains))

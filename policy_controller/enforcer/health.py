@@ -1,0 +1,110 @@
+"""Whether the enforcer lives, whether it enforces, and its numbers, over HTTP on a port of its own.
+
+Knows the questions of kubelet and Prometheus. Changes nothing: what it is asked about answers for itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from policy_controller.enforcer.enforcement import Enforcement
+from policy_controller.enforcer.gates import Knowledge
+from policy_controller.enforcer.kernel import Kernel
+from policy_controller.enforcer.metrics import Metrics
+from policy_controller.enforcer.preflight import Finding
+from policy_controller.enforcer.settings import Endpoint
+from policy_controller.wire.refused import plain
+
+HUNG_SECONDS: Final = 120.0
+"""A piece of kernel work that takes longer has hung; the largest table loads in a few seconds."""
+
+SLOW_SECONDS: Final = 10.0
+"""Beyond it what is in force may be far behind the operator's word."""
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Answers from what the parts say of themselves; each answer is None when all is well, else one sentence.
+
+    `look` examines the node's preconditions at every question, so that one that goes away at run time is seen.
+    `tasks` are those without which the enforcer does nothing.
+    """
+
+    enforcement: Enforcement
+    kernel: Kernel
+    metrics: Metrics
+    look: Callable[[], Awaitable[tuple[Finding, ...]]]
+    tasks: Mapping[str, "asyncio.Task[Any]"]
+
+    def not_alive(self) -> str | None:
+        """Why a restart is needed."""
+        for name, task in self.tasks.items():
+            if task.done():
+                return f"the task that has to {name} has ended"
+        if self.kernel.busy_seconds() > HUNG_SECONDS:
+            return f"the kernel has not answered for {self.kernel.busy_seconds():.0f} s"
+        return None
+
+    async def not_ready(self) -> str | None:
+        """Why this node does not enforce the operator's last word, the most basic reason first."""
+        reason = self.not_alive()
+        if reason is not None:
+            return reason
+        for finding in await self.look():
+            return finding.sentence
+        if self.kernel.busy_seconds() > SLOW_SECONDS:
+            return f"the kernel has been busy for {self.kernel.busy_seconds():.0f} s"
+        if self.enforcement.trouble is not None:
+            return f"the kernel does not hold what it should: {plain(str(self.enforcement.trouble))}"
+        if not self.enforcement.adopted:
+            return "the table has not been established yet"
+        return KNOWLEDGE_SENTENCES[self.enforcement.session.knowledge]
+
+
+KNOWLEDGE_SENTENCES: Final[Mapping[Knowledge, str | None]] = {
+    Knowledge.NOTHING: "no generation has ever been applied on this node: every pod is open until the operator is reached",
+    Knowledge.STALE: "what is in force is not the operator's last word: it stays in force until a later one is applied",
+    Knowledge.CURRENT: None,
+}
+
+
+def application(health: Health) -> web.Application:
+    """/healthz, /readyz and /metrics."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _answer(health.not_alive())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer(await health.not_ready())
+
+    async def metrics(_: web.Request) -> web.Response:
+        health.metrics.overdue(len(health.enforcement.overdue()))
+        return web.Response(body=health.metrics.text(), headers={"Content-Type": METRICS_TYPE})
+
+    served = web.Application()
+    served.router.add_get("/healthz", healthz)
+    served.router.add_get("/readyz", readyz)
+    served.router.add_get("/metrics", metrics)
+    return served
+
+
+@asynccontextmanager
+async def serving(health: Health, endpoint: Endpoint) -> AsyncIterator[tuple[str, int]]:
+    """Listen for the length of the block; yields the address and port. Raises OSError when it is taken."""
+    runner = web.AppRunner(application(health), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, endpoint.host, endpoint.port).start()
+        yield runner.addresses[0][:2]
+    finally:
+        await runner.cleanup()
+
+
+def _answer(reason: str | None) -> web.Response:
+    return web.Response(text="ok\n") if reason is None else web.Response(text=f"{reason}\n", status=503)

@@ -1,0 +1,165 @@
+"""The single writer to the kernel: adopts the tables it finds, applies others in phases, reads back.
+
+Knows transactions, their order and what is in the kernel. Knows nothing of generations or of the operator.
+Everything that touches the kernel runs in one thread, one piece after the other, in the network namespace in which
+that thread was started; the event loop never waits for netlink.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from compilers.nftables.base import TABLE, Base
+from compilers.nftables.lexer import ReadError
+from compilers.nftables.plan import plan
+from compilers.nftables.render import Tables, render_empty
+from compilers.nftables.table import Table
+from compilers.nftables.transaction import Nft, NftRejectedError, Rejection, Transaction, install
+from compilers.nftables.words import InvalidNftError, TableFamily
+from policy_controller.enforcer.clock import Clock
+from policy_controller.enforcer.comparison import differences, holds_base, with_base
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of an apply, as it went: how many commands, and how long in seconds."""
+
+    name: str
+    commands: int
+    seconds: float
+
+
+class KernelError(Exception):
+    """The kernel does not hold what it was asked to; `phase` says how far it came, `reason` what kind of refusal it was.
+
+    Before the switch nothing has changed for any packet. `command` is the refused one, when that is known.
+    """
+
+    def __init__(self, phase: str, reason: Rejection, message: str, command: str | None = None) -> None:
+        where = f" ({command})" if command is not None else ""
+        super().__init__(f"{phase}: {message}{where}")
+        self.phase = phase
+        self.reason = reason
+        self.message = message
+        self.command = command
+
+
+class Kernel:
+    """Both tables of one node. Use from one event loop; calls are carried out in the order they are made."""
+
+    def __init__(self, nft: Nft, base: Base, clock: Clock) -> None:
+        self._nft = nft
+        self._base = base
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
+        self._busy_since: float | None = None
+        self._held: Tables | None = None
+        """What the kernel holds; None when that has to be read first."""
+
+    async def adopt(self) -> Tables:
+        """Establish the base where it is not, keep everything else, and return what the kernel holds.
+
+        Raises KernelError: then the tables are as they were found.
+        """
+        return await self._in_thread(self._adopt)
+
+    async def apply(self, desired: Tables) -> tuple[Phase, ...]:
+        """Bring the kernel from what it holds to `desired`; returns the phases that were not empty.
+
+        Raises KernelError; the next call then reads first what was left.
+        """
+        return await self._in_thread(lambda: self._apply(desired))
+
+    async def read_back(self, desired: Tables) -> tuple[str, ...]:
+        """Read the tables; what is other than `desired`, one line each. The next apply plans from what was read.
+
+        Raises KernelError.
+        """
+        return await self._in_thread(lambda: self._read_back(desired))
+
+    def busy_seconds(self) -> float:
+        """For how long the piece of work now in the thread has been going on; 0 when there is none."""
+        since = self._busy_since
+        return 0.0 if since is None else self._clock.now() - since
+
+    def close(self) -> None:
+        """Wait for the work in hand and end the thread. The tables stay."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        def timed() -> Result:
+            self._busy_since = self._clock.now()
+            try:
+                return work()
+            finally:
+                self._busy_since = None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
+
+    def _adopt(self) -> Tables:
+        self._held = None
+        found = self._list("adopt")
+        missing = [
+            base
+            for held, base in zip(found, render_empty(self._base).each(), strict=True)
+            if not holds_base(held, base)
+        ]
+        if missing:
+            # One transaction for both: a node never has gates without the door beside them.
+            self._run(
+                "adopt", Transaction(tuple(command for base in missing for command in install(base).commands))
+            )
+        return self._read("adopt")
+
+    def _apply(self, desired: Tables) -> tuple[Phase, ...]:
+        held = self._held if self._held is not None else self._read("read")
+        self._held = None
+        done: list[Phase] = []
+        try:
+            phases = plan(held, desired)
+        except InvalidNftError as error:
+            # Only an adopted table can hold what must not be sent: a rule that someone else wrote.
+            raise KernelError("plan", Rejection.INVALID, str(error)) from error
+        for name, transaction in phases.each():
+            if transaction.commands:
+                begin = self._clock.now()
+                self._run(name, transaction)
+                done.append(Phase(name, len(transaction.commands), self._clock.now() - begin))
+        self._held = desired
+        return tuple(done)
+
+    def _read_back(self, desired: Tables) -> tuple[str, ...]:
+        self._held = None
+        return differences(self._read("read back"), desired)
+
+    def _read(self, phase: str) -> Tables:
+        """The tables, as far as they are there; where someone deleted one, the base is established again."""
+        inet, bridge = self._list(phase)
+        base = render_empty(self._base)
+        if inet is None or bridge is None:
+            lost = [one for one, held in zip(base.each(), (inet, bridge), strict=True) if held is None]
+            self._run(phase, Transaction(tuple(command for one in lost for command in install(one).commands)))
+            inet, bridge = with_base(inet, base.inet), with_base(bridge, base.bridge)
+        self._held = Tables(inet, bridge)
+        return self._held
+
+    def _list(self, phase: str) -> tuple[Table | None, Table | None]:
+        try:
+            return (
+                self._nft.list_table(TableFamily.INET, TABLE),
+                self._nft.list_table(TableFamily.BRIDGE, TABLE),
+            )
+        except ReadError as error:
+            raise KernelError(phase, Rejection.OTHER, f"the table cannot be read: {error}") from error
+        except NftRejectedError as error:
+            raise KernelError(phase, error.reason, error.message) from error
+
+    def _run(self, phase: str, transaction: Transaction) -> None:
+        try:
+            self._nft.run(transaction)
+        except NftRejectedError as error:
+            raise KernelError(phase, error.reason, error.message, error.command) from error

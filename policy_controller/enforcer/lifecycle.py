@@ -1,0 +1,63 @@
+"""The life of an enforcer: what is started in which order, what ends it, and that its end leaves the rules.
+
+Knows how the parts are put together. Knows nothing of flags.
+"""
+
+import asyncio
+import logging
+import signal
+from random import SystemRandom
+from typing import Final
+
+from compilers.nftables.base import Base
+from compilers.nftables.transaction import Nft
+from policy_controller.enforcer.clock import SystemClock
+from policy_controller.enforcer.enforcement import Enforcement
+from policy_controller.enforcer.health import Health, serving
+from policy_controller.enforcer.kernel import Kernel
+from policy_controller.enforcer.metrics import Metrics
+from policy_controller.enforcer.preflight import Finding, findings
+from policy_controller.enforcer.session import Session
+from policy_controller.enforcer.settings import Settings
+from policy_controller.enforcer.stream import follow
+from policy_controller.enforcer.surroundings import look_around
+
+log = logging.getLogger(__name__)
+
+STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+async def live(settings: Settings, pod_interfaces: tuple[str, ...], nft: Nft, base: Base) -> int:
+    """Enforce until a signal comes; returns the exit code, 1 when a part has ended by itself.
+
+    Raises OSError when the address of health and metrics cannot be listened on.
+    """
+    clock, metrics = SystemClock(), Metrics()
+    kernel = Kernel(nft, base, clock)
+    enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
+
+    async def enforce() -> None:
+        await enforcement.adopt()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(enforcement.keep_gates())
+            group.create_task(follow(settings.operator, enforcement, clock, SystemRandom()))
+
+    async def look() -> tuple[Finding, ...]:
+        return findings(await asyncio.to_thread(look_around), pod_interfaces)
+
+    stop = asyncio.Event()
+    for number in STOPS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    enforcing, stopping = asyncio.create_task(enforce()), asyncio.create_task(stop.wait())
+    health = Health(enforcement, kernel, metrics, look, {"enforce": enforcing})
+    try:
+        async with serving(health, settings.listen):
+            await asyncio.wait((enforcing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if enforcing.done():
+            log.error("the enforcer has ended by itself; the rules stay", exc_info=enforcing.exception())
+        return int(enforcing.done())
+    finally:
+        for task in (enforcing, stopping):
+            task.cancel()
+        await asyncio.gather(enforcing, stopping, return_exceptions=True)
+        await asyncio.to_thread(kernel.close)

@@ -1,0 +1,87 @@
+"""What this enforcer tells Prometheus: numbers without names of anybody's objects.
+
+Knows names and units of metrics. Knows nothing of how the numbers come about.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from policy_controller.enforcer.kernel import Phase
+from policy_controller.wire.messages import NackCause
+
+PREFIX: Final = "policy_enforcer"
+SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+class Metrics:
+    """One registry of its own, so that two enforcers in one program do not meet."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._generation = Gauge(f"{PREFIX}_generation", "Generation in force", registry=self._registry)
+        self._connected = Gauge(
+            f"{PREFIX}_connected", "1 while a stream to the operator stands", registry=self._registry
+        )
+        self._pods = Gauge(f"{PREFIX}_pods", "Pods of the generation in force", registry=self._registry)
+        self._waiting = Gauge(
+            f"{PREFIX}_pods_waiting", "Pods of it without an address", registry=self._registry
+        )
+        self._overdue = Gauge(
+            f"{PREFIX}_pods_overdue",
+            "Pods without an address for too long to close unknown addresses",
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            f"{PREFIX}_apply_seconds",
+            "Time of a phase in the kernel",
+            ["phase"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._commands = Counter(
+            f"{PREFIX}_commands", "Commands committed", ["phase"], registry=self._registry
+        )
+        self._nacks = Counter(
+            f"{PREFIX}_nacks", "Generations not put in force", ["cause"], registry=self._registry
+        )
+        self._differences = Counter(
+            f"{PREFIX}_differences",
+            "Objects that were read back other than committed",
+            registry=self._registry,
+        )
+        for cause in NackCause:
+            self._nacks.labels(cause.value)
+
+    def text(self) -> bytes:
+        """The metrics in the text format of Prometheus."""
+        return generate_latest(self._registry)
+
+    def applied(self, phases: Iterable[Phase]) -> None:
+        """Phases were committed."""
+        for phase in phases:
+            self._seconds.labels(phase.name).observe(phase.seconds)
+            self._commands.labels(phase.name).inc(phase.commands)
+
+    def in_force(self, generation: int, pods: int, waiting: int) -> None:
+        """A generation is in force."""
+        self._generation.set(generation)
+        self._pods.set(pods)
+        self._waiting.set(waiting)
+
+    def nacked(self, cause: NackCause) -> None:
+        """A generation was not put in force."""
+        self._nacks.labels(cause.value).inc()
+
+    def differed(self, objects: int) -> None:
+        """So many objects were read back other than they should be."""
+        self._differences.inc(objects)
+
+    def connected(self, streams: int) -> None:
+        """So many streams stand: 0 or 1."""
+        self._connected.set(streams)
+
+    def overdue(self, pods: int) -> None:
+        """So many pods have been without an address for too long to close unknown addresses."""
+        self._overdue.set(pods)

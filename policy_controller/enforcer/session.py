@@ -1,0 +1,158 @@
+"""What the operator has said, what of it is in force, and what is answered.
+
+Knows generations, what they stand for, and digests. Pure: no I/O and no clock; whether the kernel took a generation is
+told to it. Outlives streams, so that a reconnect never leads back to older policy.
+"""
+
+from dataclasses import dataclass
+
+from compilers.model.faults import InvalidField
+from compilers.ruleset.delta import apply
+from compilers.ruleset.digest import digest_of
+from compilers.ruleset.rule_set import RuleSet
+from policy_controller.enforcer.gates import Knowledge
+from policy_controller.wire import enforcement_pb2 as pb
+from policy_controller.wire.limits import LIMITS, check_rule_set
+from policy_controller.wire.messages import (
+    Ack,
+    DeltaMessage,
+    Hello,
+    InForce,
+    Nack,
+    NackCause,
+    OperatorMessage,
+    SnapshotMessage,
+    Stands,
+)
+from policy_controller.wire.refused import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A whole state, as a stream brought it; the digest is of its rule set."""
+
+    number: int
+    stands: Stands
+    digest: int
+    rule_set: RuleSet
+
+
+class NotAcceptedError(Exception):
+    """A message that is legal by itself does not fit what is in force here."""
+
+    def __init__(self, cause: NackCause, object_: str, reason: str) -> None:
+        super().__init__(f"{object_}: {reason}")
+        self.cause = cause
+        self.refused = Refused(object_, reason)
+
+
+def generation_of(message: pb.OperatorMessage) -> int:
+    """The generation that a message is about, whatever else may be wrong with it; 0 when it names none."""
+    match message.WhichOneof("kind"):
+        case "snapshot":
+            return message.snapshot.generation
+        case "delta":
+            return message.delta.generation
+        case _:
+            return 0
+
+
+class Session:
+    """One node's side of the conversation, over all its streams."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._in_force: Generation | None = None
+        self._found_pods = False
+        self._received = 0
+        self._applied = 0
+        self._refused = 0
+
+    @property
+    def in_force(self) -> Generation | None:
+        """What the operator said and the kernel has committed; None before the first time."""
+        return self._in_force
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """How much is known of the pods that are bound to the node now."""
+        if self._applied and not self._refused:
+            return Knowledge.CURRENT
+        if self._in_force is None and not self._found_pods:
+            return Knowledge.NOTHING
+        return Knowledge.STALE
+
+    def found_pods(self) -> None:
+        """An earlier enforcer's tables were adopted, and they hold pods."""
+        self._found_pods = True
+
+    def begin_stream(self) -> Hello:
+        """A stream begins: its generations count from 1. What this end says first."""
+        self.end_stream()
+        held = self._in_force
+        in_force = InForce(held.number, held.digest, held.stands) if held is not None else None
+        return Hello(self._node, in_force)
+
+    def end_stream(self) -> None:
+        """The stream is gone: what is in force is no longer known to be the last word."""
+        self._received = self._applied = self._refused = 0
+
+    def judge(self, message: OperatorMessage) -> Generation:
+        """The state that a legal message leads to; raises NotAcceptedError when it must not be put in force."""
+        if message.generation <= self._received:
+            raise NotAcceptedError(
+                NackCause.INVALID, "generation", f"is {message.generation}, {self._received} was before it"
+            )
+        self._received = message.generation
+        held = self._in_force
+        if held is not None and message.stands.is_behind(held.stands):
+            raise NotAcceptedError(
+                NackCause.OLDER,
+                "stands",
+                f"{_text(message.stands)} is older than {_text(held.stands)}, in force",
+            )
+        if isinstance(message, SnapshotMessage):
+            return self._of_snapshot(message)
+        return self._of_delta(message)
+
+    def commit(self, generation: Generation) -> Ack:
+        """The kernel has committed what `judge` returned."""
+        self._in_force = generation
+        self._applied, self._refused = generation.number, 0
+        return Ack(generation.number, generation.digest)
+
+    def nack(self, generation: int, cause: NackCause, refused: Refused) -> Nack:
+        """A generation is not in force, so what is in force is not the operator's last word. What is answered."""
+        self._refused += 1
+        return Nack(generation, cause, refused.object, refused.reason, self._applied)
+
+    def _of_snapshot(self, message: SnapshotMessage) -> Generation:
+        if message.rule_set.node != self._node:
+            raise NotAcceptedError(
+                NackCause.INVALID, "node", f"the rule set is of {message.rule_set.node}, this is {self._node}"
+            )
+        return Generation(message.generation, message.stands, digest_of(message.rule_set), message.rule_set)
+
+    def _of_delta(self, message: DeltaMessage) -> Generation:
+        if self._in_force is None or message.base_generation != self._applied:
+            raise NotAcceptedError(
+                NackCause.BASE,
+                "base_generation",
+                f"is {message.base_generation}, {self._applied} is in force",
+            )
+        try:
+            rule_set = apply(message.delta, self._in_force.rule_set)
+        except InvalidField as fault:
+            raise NotAcceptedError(NackCause.BASE, "delta", str(fault)) from fault
+        try:
+            check_rule_set(rule_set, LIMITS)
+        except InvalidField as fault:
+            raise NotAcceptedError(NackCause.INVALID, "delta", str(fault)) from fault
+        digest = digest_of(rule_set)
+        if digest != message.digest:
+            raise NotAcceptedError(NackCause.BASE, "digest", "is not that of the rule set after the delta")
+        return Generation(message.generation, message.stands, digest, rule_set)
+
+
+def _text(stands: Stands) -> str:
+    return f"pods {stands.pods}, namespaces {stands.namespaces}, policies {stands.policies}"
