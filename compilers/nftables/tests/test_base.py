@@ -1,0 +1,222 @@
+"""The base of both tables: what the templates promise, what settings may say, what closed slots do."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+import nft_templates
+from compilers.nftables.base import (
+    CLOSED_FRAMES,
+    CLOSED_LINK_LOCAL,
+    CLOSED_UNKNOWN,
+    SLOTS,
+    Base,
+    BaseSettings,
+    base_tables,
+)
+from compilers.nftables.expressions import DROP, jump
+from compilers.nftables.packet import Packet, PacketHook
+from compilers.nftables.references import problems
+from compilers.nftables.table import Chain, NamedMap, NamedSet, Rule, Table
+from compilers.nftables.trace import Decision, Walker
+from compilers.nftables.transaction import AddChain, AddRule, FlushChain, install
+from compilers.nftables.words import ConntrackState, InvalidNftError
+from compilers.nftables.writer import rule_text
+
+ACCEPT, DENY = Decision.ACCEPT, Decision.DROP
+FORWARD, INPUT = PacketHook.FORWARD, PacketHook.INPUT
+INET, BRIDGE = nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE)
+KNOWN, ISOLATED, STRANGER = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv4Address("10.0.0.9")
+LINK_LOCAL, OTHER_LINK_LOCAL = IPv6Address("fe80::1"), IPv6Address("fe80::2")
+
+
+def base(*interfaces: str) -> Base:
+    return base_tables(INET, BRIDGE, BaseSettings(interfaces or ("cni0",)))
+
+
+def test_every_reference_of_the_templates_resolves() -> None:
+    assert list(problems(base().inet)) == []
+    assert list(problems(base().bridge)) == []
+
+
+def test_settings_replace_the_defines_of_the_template() -> None:
+    rules = [rule_text(rule) for rule in base("veth*", "br0").inet.chain("forward").rules]
+
+    assert 'iifname { "br0", "veth*" } jump from-pod' in rules
+    assert 'oifname { "br0", "veth*" } jump to-pod' in rules
+
+
+@pytest.mark.parametrize(
+    "interfaces",
+    [
+        (),
+        ("*",),
+        ("",),
+        ("a" * 16,),
+        ("cni0", "cni0"),
+        ('cni0", "eth0',),
+        ("cni0 }",),
+        ("cni0\n",),
+        ("c*i",),
+        ("$x",),
+        ("é",),
+    ],
+)
+def test_interface_patterns_are_checked(interfaces: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidNftError):
+        BaseSettings(interfaces)
+
+
+@pytest.mark.parametrize(
+    ("inet", "bridge", "reason"),
+    [
+        (
+            INET.replace("chain link-local {", "chain link-local {\n drop"),
+            BRIDGE,
+            "no empty chain link-local",
+        ),
+        (
+            INET,
+            BRIDGE.replace("chain frames {", "chain tagged {").replace("jump frames", "jump tagged"),
+            "frames",
+        ),
+        (INET.replace("table inet policy-controller", "table inet other"), BRIDGE, "inet other"),
+        (BRIDGE, BRIDGE, "bridge policy-controller"),
+        (INET.replace("vmap @egress4", "vmap @egress5"), BRIDGE, "@egress5"),
+    ],
+)
+def test_a_template_that_lacks_what_it_promises_is_refused(inet: str, bridge: str, reason: str) -> None:
+    with pytest.raises(InvalidNftError, match=reason):
+        base_tables(inet, bridge, BaseSettings())
+
+
+def test_installing_never_flushes_a_slot() -> None:
+    for table in (base().inet, base().bridge):
+        transaction = install(table)
+
+        flushed = {one.name for one in transaction.commands if isinstance(one, FlushChain)}
+        assert flushed == {chain.name for chain in table.chains if chain.rules}
+        assert flushed.isdisjoint(SLOTS[table.family])
+        assert {one.name for one in transaction.commands if isinstance(one, AddChain)} == {
+            chain.name for chain in table.chains
+        }
+        assert "delete" not in transaction.text()
+
+
+def test_a_transaction_is_one_command_a_line() -> None:
+    transaction = install(base().inet)
+
+    lines = transaction.text().splitlines()
+
+    assert lines == [command.text() for command in transaction.commands]
+    assert lines[0] == "add table inet policy-controller"
+    assert "add set inet policy-controller self4 { type ipv4_addr . ipv4_addr; }" in lines
+    first = next(place for place, one in enumerate(transaction.commands) if isinstance(one, AddRule))
+    assert all(not isinstance(one, AddChain) for one in transaction.commands[first:])
+
+
+def filled(closed: dict[str, tuple[Rule, ...]]) -> tuple[Table, Table]:
+    """Return the base with KNOWN and ISOLATED known, ISOLATED denied everything both ways, and slots closed."""
+    tables = base()
+    inet = tables.inet
+    sets: dict[str, frozenset[IPv4Address | tuple[IPv4Address, IPv4Address]]] = {
+        "known4": frozenset({KNOWN, ISOLATED}),
+        "self4": frozenset({(KNOWN, KNOWN), (ISOLATED, ISOLATED)}),
+    }
+    pod = Chain("nobody", None, (Rule((DROP,)),))
+    inet = replace(
+        inet,
+        sets=tuple(
+            NamedSet(one.declaration, frozenset(sets.get(one.declaration.name, ()))) for one in inet.sets
+        ),
+        maps=tuple(
+            NamedMap(
+                one.declaration, {ISOLATED: jump("nobody")} if one.declaration.name.endswith("4") else {}
+            )
+            for one in inet.maps
+        ),
+        chains=(*inet.chains, pod),
+    )
+    return _closed(inet, closed), _closed(tables.bridge, closed)
+
+
+def _closed(table: Table, closed: dict[str, tuple[Rule, ...]]) -> Table:
+    chains = tuple(replace(one, rules=closed.get(one.name, one.rules)) for one in table.chains)
+    return replace(table, chains=chains)
+
+
+OPEN: dict[str, tuple[Rule, ...]] = {}
+ALL_CLOSED = {
+    "link-local": CLOSED_LINK_LOCAL,
+    "unknown-egress": CLOSED_UNKNOWN,
+    "unknown-ingress": CLOSED_UNKNOWN,
+    "frames": CLOSED_FRAMES,
+}
+Addresses = tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]
+
+
+def tcp(
+    hook: PacketHook, iifname: str, oifname: str, pair: Addresses, **more: ConntrackState | bool | int
+) -> Packet:
+    return Packet(hook, iifname, oifname, *pair, 6, 80, **more)  # type: ignore[arg-type]  # one name a field
+
+
+def icmp6(hook: PacketHook, kind: int) -> Packet:
+    return Packet(hook, "cni0", "cni0", LINK_LOCAL, OTHER_LINK_LOCAL, 58, icmpv6_type=kind)
+
+
+# A packet, its fate while slots are open, and its fate once all are closed.
+FATES: list[tuple[str, Packet, Decision, Decision]] = [
+    ("known to known", tcp(FORWARD, "cni0", "cni0", (KNOWN, KNOWN)), ACCEPT, ACCEPT),
+    ("to an isolated pod", tcp(FORWARD, "eth0", "cni0", (STRANGER, ISOLATED)), DENY, DENY),
+    ("from an isolated pod", tcp(FORWARD, "cni0", "eth0", (ISOLATED, STRANGER)), DENY, DENY),
+    ("an isolated pod to itself", tcp(FORWARD, "cni0", "cni0", (ISOLATED, ISOLATED)), ACCEPT, ACCEPT),
+    ("an isolated pod to its node", tcp(INPUT, "cni0", "", (ISOLATED, STRANGER)), DENY, DENY),
+    (
+        "a reply",
+        tcp(FORWARD, "eth0", "cni0", (STRANGER, ISOLATED), state=ConntrackState.ESTABLISHED),
+        ACCEPT,
+        ACCEPT,
+    ),
+    ("an unknown pod sends", tcp(FORWARD, "cni0", "eth0", (STRANGER, KNOWN)), ACCEPT, DENY),
+    ("to an unknown pod", tcp(FORWARD, "eth0", "cni0", (KNOWN, STRANGER)), ACCEPT, DENY),
+    ("an unknown pod to the node", tcp(INPUT, "cni0", "", (STRANGER, KNOWN)), ACCEPT, DENY),
+    (
+        "the node's own address",
+        tcp(INPUT, "cni0", "", (STRANGER, KNOWN), source_is_local=True),
+        ACCEPT,
+        ACCEPT,
+    ),
+    ("not on a pod interface", tcp(FORWARD, "eth0", "eth1", (STRANGER, STRANGER)), ACCEPT, ACCEPT),
+    ("link-local between pods", tcp(FORWARD, "cni0", "cni0", (LINK_LOCAL, OTHER_LINK_LOCAL)), ACCEPT, DENY),
+    ("link-local to the node", tcp(INPUT, "cni0", "", (LINK_LOCAL, OTHER_LINK_LOCAL)), ACCEPT, DENY),
+    (
+        "a tagged frame",
+        tcp(PacketHook.BRIDGE_FORWARD, "v1", "v2", (KNOWN, ISOLATED), ether_type=0x8100),
+        ACCEPT,
+        DENY,
+    ),
+    ("a plain frame", tcp(PacketHook.BRIDGE_FORWARD, "v1", "v2", (KNOWN, ISOLATED)), ACCEPT, ACCEPT),
+    *(
+        (f"discovery {kind}", icmp6(hook, kind), ACCEPT, ACCEPT)
+        for kind in (130, 131, 132, 133, 134, 135, 136, 137, 143)
+        for hook in (FORWARD, INPUT)
+    ),
+    ("echo over link-local", icmp6(FORWARD, 128), ACCEPT, DENY),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "while_open", "once_closed"), [one[1:] for one in FATES], ids=[one[0] for one in FATES]
+)
+def test_slots_decide_only_what_they_are_for(
+    sent: Packet, while_open: Decision, once_closed: Decision
+) -> None:
+    assert Walker(filled(OPEN)).verdict(sent) is while_open
+    assert Walker(filled(ALL_CLOSED)).verdict(sent) is once_closed
+
+
+def test_closed_slots_fit_the_base() -> None:
+    for table in filled(ALL_CLOSED):
+        assert list(problems(table)) == []
