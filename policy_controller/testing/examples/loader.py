@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from compilers.parse.cluster import parse_cluster
-
 from compilers.model.cluster import Cluster
 from compilers.model.faults import Fault, ObjectRef
+from compilers.parse.cluster import parse_cluster
 from compilers.parse.source import Document, read_documents
 from policy_controller.testing.examples.expectations import Expectation, read_expectations
 from policy_controller.testing.examples.placement import NODES, place
@@ -44,7 +43,10 @@ def examples_in(directory: Path) -> tuple[Path, ...]:
 
 
 def load_example(path: Path) -> Example:
-    """The example in a folder. Raises ExampleError for faults in its files, OSError when one cannot be read."""
+    """The example in a folder.
+
+    Raises ExampleError for faults in its files, PlacementError for a pod without a place, OSError for reading.
+    """
     cluster = place(_cluster([path / POLICIES, path / WORKLOADS]), NODES)
     documents = _documents([path / EXPECTED])
     if len(documents) != 1:

@@ -62,5 +62,11 @@ def test_examples_cover_what_admins_know() -> None:
         assert first.startswith("# "), f"{path.name}: policies.yaml must begin with what it is about"
 
 
+def test_the_list_of_examples_is_complete() -> None:
+    listed = [line for line in (EXAMPLES / "README.md").read_text().splitlines() if line.startswith("| [")]
+    about = {path.name: (path / "policies.yaml").read_text().splitlines()[0][2:] for path in PATHS}
+    assert listed == [f"| [{name}]({name}/policies.yaml) | {title} |" for name, title in about.items()]
+
+
 def test_workloads_alone_load_as_the_example_does(example: Example) -> None:
     assert load_workloads(EXAMPLES / example.name) == example.cluster
