@@ -4,18 +4,20 @@ Knows which change may become visible when. Knows nothing of why a table should 
 
 A packet walks the generation of the rule set that it began with, but sees the elements of maps as they are now. So:
 - **prepare** adds sets and chains that nothing visible refers to yet;
-- **switch** is the one transaction after which packets are judged differently: elements, and the rules of chains that
-  were there before. What it points to was committed by prepare, so no packet finds a chain that is still empty;
-- **admit** adds elements to sets that a class looks into which some pod has just left. Added by switch they would be
-  seen by a packet that still walks the old class, and admitted although neither the old nor the new policy admits it;
+- **switch** is the one transaction after which packets are judged by other rules. What it points to was committed by
+  prepare, so no packet finds a chain that is still empty;
+- **admit** follows a switch that rewrote chains, and holds what only opens: elements that join sets, gates that go. Seen
+  by a packet that still walks the old rules, they could let it pass although neither the old nor the new policy does.
+  Without a rewritten chain there are no old rules, and all elements change in the one transaction of switch;
 - **clean up** deletes what nothing refers to any more.
 A crash after any of them leaves either the old policy whole or the new one, and the next plan starts from what is found.
 """
 
+import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from compilers.nftables.references import references, targets
 from compilers.nftables.render import Tables
 from compilers.nftables.table import Chain, Element, NamedMap, NamedSet, SetKind, Table, TableName
 from compilers.nftables.transaction import (
@@ -33,6 +35,24 @@ from compilers.nftables.transaction import (
     Transaction,
 )
 from compilers.nftables.writer import in_order
+
+SELF: Final = frozenset({"self4", "self6"})
+"""Pairs of one pod's own addresses: allowed in every state, so they may join before anything else does."""
+
+
+class Gates(enum.Enum):
+    """Which elements of verdict maps leave: those that lead elsewhere afterwards, or those of open gates too."""
+
+    LED_ELSEWHERE = "led elsewhere"
+    ALL = "all"
+
+
+class Joining(enum.Enum):
+    """Whose elements join: pairs of a pod with itself, all other sets, or every set."""
+
+    SELF = "self"
+    OTHERS = "others"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,48 +113,49 @@ def _prepare(found: Table, desired: Table) -> Iterator[Command]:
 
 def _switch(found: Table, desired: Table) -> Iterator[Command]:
     """Elements leave before others join, so that an address can change owner; then chains get their new rules."""
-    table = desired.identity
-    maps = {one.declaration.name: one for one in found.maps}
-    paired = [(maps.get(one.declaration.name, NamedMap(one.declaration)), one) for one in desired.maps]
-    contested = _contested(found, desired)
-    for before, after in _kept_sets(found, desired):
-        yield from _take(table, before, before.elements - after.elements)
-    for before_map, after_map in paired:
-        gone = [key for key, verdict in before_map.elements.items() if after_map.elements.get(key) != verdict]
-        if gone:
-            name, key_type = after_map.declaration.name, after_map.declaration.key
-            yield DeleteElements(table, name, tuple(in_order(key_type, gone)))
-    for before, after in _kept_sets(found, desired):
-        if after.declaration.name not in contested:
-            yield from _put(table, after, after.elements - before.elements)
-    for before_map, after_map in paired:
-        yield from _lead(table, before_map, after_map)
-    for _, chain in _changed_chains(found, desired):
-        yield FlushChain(table, chain.name)
-        yield from _fill(table, chain)
+    rewritten = tuple(_rewritten_chains(found, desired))
+    if rewritten:
+        yield from _leaving(found, desired, Gates.LED_ELSEWHERE)
+        yield from _joining(found, desired, Joining.SELF)
+    else:
+        yield from _leaving(found, desired, Gates.ALL)
+        yield from _joining(found, desired, Joining.ALL)
+    for before, after in _gate_maps(found, desired):
+        yield from _lead(desired.identity, before, after)
+    for chain in rewritten:
+        yield FlushChain(desired.identity, chain.name)
+        yield from _fill(desired.identity, chain)
 
 
 def _admit(found: Table, desired: Table) -> Iterator[Command]:
-    contested = _contested(found, desired)
+    if any(_rewritten_chains(found, desired)):
+        for before, after in _gate_maps(found, desired):
+            yield from _unlead(desired.identity, after, before.elements.keys() - after.elements.keys())
+        yield from _joining(found, desired, Joining.OTHERS)
+
+
+def _leaving(found: Table, desired: Table, gates: Gates) -> Iterator[Command]:
     for before, after in _kept_sets(found, desired):
-        if after.declaration.name in contested:
+        yield from _take(desired.identity, before, before.elements - after.elements)
+    for before_map, after_map in _gate_maps(found, desired):
+        gone = {key for key, verdict in before_map.elements.items() if after_map.elements.get(key) != verdict}
+        if gates is Gates.LED_ELSEWHERE:
+            gone &= after_map.elements.keys()
+        yield from _unlead(desired.identity, after_map, gone)
+
+
+def _joining(found: Table, desired: Table, joining: Joining) -> Iterator[Command]:
+    for before, after in _kept_sets(found, desired):
+        own = Joining.SELF if after.declaration.name in SELF else Joining.OTHERS
+        if joining in (Joining.ALL, own):
             yield from _put(desired.identity, after, after.elements - before.elements)
 
 
-def _contested(found: Table, desired: Table) -> frozenset[str]:
-    """Sets that a chain looks into which a changed chain no longer jumps to."""
-    chains = {chain.name: chain for chain in found.chains}
-    left = {
-        target
-        for before, after in _changed_chains(found, desired)
-        for target in _targets(before) - _targets(after)
-        if target in chains
-    }
-    return frozenset(name for target in left for rule in chains[target].rules for name in references(rule))
-
-
-def _targets(chain: Chain) -> frozenset[str]:
-    return frozenset(target for rule in chain.rules for target in targets(rule))
+def _gate_maps(found: Table, desired: Table) -> Iterator[tuple[NamedMap, NamedMap]]:
+    """Every verdict map as it is and as it should be; prepare has added one that was missing, empty."""
+    maps = {one.declaration.name: one for one in found.maps}
+    for one in desired.maps:
+        yield maps.get(one.declaration.name, NamedMap(one.declaration)), one
 
 
 def _kept_sets(found: Table, desired: Table) -> Iterator[tuple[NamedSet, NamedSet]]:
@@ -145,11 +166,12 @@ def _kept_sets(found: Table, desired: Table) -> Iterator[tuple[NamedSet, NamedSe
             yield sets[one.declaration], one
 
 
-def _changed_chains(found: Table, desired: Table) -> Iterator[tuple[Chain, Chain]]:
+def _rewritten_chains(found: Table, desired: Table) -> Iterator[Chain]:
+    """Chains that are there and get other rules."""
     chains = {chain.name: chain for chain in found.chains}
     for chain in desired.chains:
         if chain.name in chains and chains[chain.name].rules != chain.rules:
-            yield chains[chain.name], chain
+            yield chain
 
 
 def _clean_up(found: Table, desired: Table) -> Iterator[Command]:
@@ -176,6 +198,12 @@ def _lead(table: TableName, before: NamedMap, after: NamedMap) -> Iterator[Comma
             MapElement(key, after.elements[key]) for key in in_order(after.declaration.key, joining)
         )
         yield AddElements(table, after.declaration.name, elements)
+
+
+def _unlead(table: TableName, gate_map: NamedMap, keys: Iterable[Element]) -> Iterator[Command]:
+    leaving = tuple(in_order(gate_map.declaration.key, keys))
+    if leaving:
+        yield DeleteElements(table, gate_map.declaration.name, leaving)
 
 
 def _put(table: TableName, named_set: NamedSet, elements: Iterable[Element]) -> Iterator[Command]:

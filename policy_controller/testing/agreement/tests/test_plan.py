@@ -1,0 +1,188 @@
+"""Whatever a kernel holds, a plan leads to what it should hold, and a crash on the way is just another start."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import nft_templates
+from compilers.compile.compiler import compile_nodes
+from compilers.model.cluster import Cluster
+from compilers.model.words import Direction
+from compilers.nftables.base import BaseSettings, base_tables
+from compilers.nftables.plan import plan
+from compilers.nftables.references import targets
+from compilers.nftables.render import Tables, render, render_empty
+from compilers.nftables.trace import Decision, Walker
+from compilers.nftables.transaction import (
+    AddChain,
+    AddElements,
+    AddRule,
+    MapElement,
+    Nft,
+    Transaction,
+    install,
+)
+from compilers.ruleset.delta import apply, difference
+from compilers.ruleset.rule_set import RuleSet
+from policy_controller.enforcer.libnftables import LibNft
+from policy_controller.testing.agreement.walk import packet_at, way
+from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.generators import random_cluster, traffic_of
+from policy_controller.testing.namespaces import PrivateNamespace
+
+BASE = base_tables(
+    nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
+)
+LONG = settings(deadline=None, suppress_health_check=list(HealthCheck))
+KERNEL_PAIRS = 60
+CHOICES = st.randoms(use_true_random=False)
+Record = Callable[[str, object], None]
+
+
+def listed(nft: Nft) -> Tables:
+    inet = nft.list_table(BASE.inet.family, BASE.inet.name)
+    bridge = nft.list_table(BASE.bridge.family, BASE.bridge.name)
+    assert inet is not None
+    assert bridge is not None
+    return Tables(inet, bridge)
+
+
+def start(nft: Nft) -> None:
+    for table in render_empty(BASE).each():
+        nft.run(install(table))
+
+
+def carry_out(nft: Nft, desired: Tables, phases: int | None = None) -> None:
+    """Apply the plan from what is there; only its first `phases` phases when given."""
+    for _, transaction in plan(listed(nft), desired).each()[:phases]:
+        if transaction.commands:
+            nft.run(transaction)
+
+
+def rule_sets(rng: Random) -> tuple[RuleSet, RuleSet]:
+    """Two states of one node that share some of their objects: clusters grown from nearly the same choices."""
+    first, second = (compile_nodes(random_cluster(rng)) for _ in range(2))
+    node = min(first.keys() & second.keys())
+    return first[node], second[node]
+
+
+def closed(rng: Random) -> frozenset[Direction]:
+    return frozenset(direction for direction in Direction if rng.random() < 0.5)
+
+
+@LONG
+@given(CHOICES)
+def test_a_plan_to_what_is_there_already_is_empty(rng: Random) -> None:
+    tables = render(rule_sets(rng)[0], BASE, closed(rng))
+    assert all(transaction == Transaction() for _, transaction in plan(tables, tables).each())
+
+
+def lead_to_the_desired_tables(nft: Nft, rng: Random) -> None:
+    first, second = rule_sets(rng)
+    start(nft)
+    for desired in (render(first, BASE, closed(rng)), render(second, BASE, closed(rng)), render_empty(BASE)):
+        # A crash after any number of phases: what is then found is the next plan's start.
+        carry_out(nft, desired, phases=rng.randrange(4))
+        carry_out(nft, desired)
+        assert listed(nft) == desired
+
+
+@LONG
+@given(CHOICES)
+def test_plans_lead_from_any_state_to_any_other_in_the_fake(rng: Random) -> None:
+    lead_to_the_desired_tables(FakeNft(), rng)
+
+
+@pytest.mark.kernel
+@pytest.mark.timeout(300)
+def test_plans_lead_from_any_state_to_any_other_in_the_kernel(record_property: Record) -> None:
+    pairs = 0
+
+    @settings(LONG, max_examples=KERNEL_PAIRS, phases=(Phase.generate,))
+    @given(CHOICES)
+    def lead(rng: Random) -> None:
+        nonlocal pairs
+        with kernel() as (nft, run):
+            run(lambda: lead_to_the_desired_tables(nft, rng))
+        pairs += 1
+
+    lead()
+    record_property("pairs of states planned and read back in the kernel", pairs)
+
+
+@contextmanager
+def kernel() -> Iterator[tuple[Nft, Callable[[Callable[[], None]], None]]]:
+    with PrivateNamespace() as network:
+        yield network.run(LibNft), network.run
+
+
+@LONG
+@given(CHOICES)
+def test_a_delta_applied_to_the_old_rule_set_is_the_new_one(rng: Random) -> None:
+    first, second = rule_sets(rng)
+    assert apply(difference(first, second), first) == second
+
+
+@LONG
+@given(CHOICES)
+def test_switch_leads_only_to_chains_that_an_earlier_transaction_committed(rng: Random) -> None:
+    first, second = (render(one, BASE) for one in rule_sets(rng))
+    phases = plan(first, second)
+    committed = {chain.name for chain in first.inet.chains}
+    committed |= {command.name for command in phases.prepare.commands if isinstance(command, AddChain)}
+
+    for command in (*phases.switch.commands, *phases.admit.commands):
+        assert not isinstance(command, AddChain)
+        if isinstance(command, AddElements):
+            for element in command.elements:
+                assert not isinstance(element, MapElement) or element.verdict.chain in committed
+        if isinstance(command, AddRule):
+            assert set(targets(command.rule)) <= committed
+
+
+@settings(LONG, phases=(Phase.generate,))
+@given(CHOICES)
+def test_a_packet_between_two_generations_passes_no_gate_that_both_close(rng: Random) -> None:
+    """A packet walks the rules of the generation it began with, and sees elements as they are when it looks."""
+    cluster = random_cluster(rng)
+    changed = relabelled(cluster, random_cluster(rng), rng)
+    for node, before in compile_nodes(cluster).items():
+        old, new = render(before, BASE), render(compile_nodes(changed)[node], BASE)
+        between = tuple(mixtures(old, new))
+        walks = Walker(old.each()), Walker(new.each())
+        for traffic in traffic_of(changed, rng, services_each=2):
+            for hop in way(traffic):
+                packet = packet_at(traffic, hop)
+                if hop.node == node and all(walk.verdict(packet) is Decision.DROP for walk in walks):
+                    assert all(walk.verdict(packet) is Decision.DROP for walk in between), str(traffic)
+
+
+def relabelled(cluster: Cluster, other: Cluster, rng: Random) -> Cluster:
+    """The cluster with some labels dealt anew and some policies of another one, as after a coalesced change."""
+    labels = [pod.labels for pod in cluster.pods]
+    pods = [replace(pod, labels=rng.choice(labels)) if rng.random() < 0.5 else pod for pod in cluster.pods]
+    policies = [policy for policy in cluster.policies if rng.random() < 0.7]
+    names = {policy.ref for policy in policies}
+    policies += [policy for policy in other.policies if policy.ref not in names and rng.random() < 0.5]
+    return Cluster.of(cluster.namespaces.values(), pods, policies, cluster.nodes.values())
+
+
+def mixtures(old: Tables, new: Tables) -> Iterator[Walker]:
+    """For each phase, what a packet meets that began before its commit and looks into sets after it."""
+    nft = FakeNft()
+    start(nft)
+    carry_out(nft, old)
+    for _, transaction in plan(old, new).each():
+        before = listed(nft).inet
+        nft.run(transaction)
+        after = listed(nft)
+        gone = {chain.name for chain in before.chains} - {chain.name for chain in after.inet.chains}
+        if not gone:
+            kept = {chain.name: chain for chain in before.chains}
+            chains = tuple(kept.get(chain.name, replace(chain, rules=())) for chain in after.inet.chains)
+            yield Walker((replace(after.inet, chains=chains), after.bridge))
