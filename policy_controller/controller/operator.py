@@ -56,6 +56,13 @@ class Settings:
         admin_address(self.admin)
 
 
+class PartEnded(RuntimeError):  # noqa: N818 - named for what it says
+    """A part of the operator that runs for ever has ended; the cause is the error it ended with."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"the task of the {part} has ended")
+
+
 class Operator:
     """One operator. Made by `connected`, run once by `run`."""
 
@@ -78,7 +85,7 @@ class Operator:
         """Where the admin interface is, once it is."""
 
     async def run(self, stop: asyncio.Event, on_started: Callable[[], None]) -> None:
-        """Run until `stop` is set, or until a part ends that must not, whose error is raised.
+        """Run until `stop` is set; raises PartEnded when a part ends that must not.
 
         `on_started` is called when everything listens, and again whenever kopf has set itself up: kopf then has taken
         the process's signals, and who wants them must take them back.
@@ -129,10 +136,9 @@ class Operator:
             await asyncio.wait({stopped, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
-        for task in self._tasks.values():
-            if task.done():
-                # They run for ever; the exception that ended one says why.
-                task.result()
+        for name, task in self._tasks.items():
+            if task.done() and not stop.is_set():
+                raise PartEnded(name) from (None if task.cancelled() else task.exception())
 
     async def _end(self) -> None:
         # kopf cleans up after itself when it is asked to stop, and not when it is cancelled.

@@ -1,0 +1,104 @@
+"""The operator as a process, and the addresses it accepts."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+
+from policy_controller.controller.main import JsonLines, main
+from policy_controller.controller.tests.conftest import new
+from policy_controller.controller.tests.objects import policy
+from policy_controller.controller.tests.scripted_node import node
+from policy_controller.testing.api_server import ApiServer
+
+PATIENCE_SECONDS = 30.0
+
+
+async def answer(url: str) -> int:
+    """The status of an admin path; 0 while nobody listens."""
+    try:
+        async with aiohttp.ClientSession() as client, client.get(url) as response:
+            return response.status
+    except aiohttp.ClientConnectionError:
+        return 0
+
+
+async def free_port() -> int:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_process_serves_until_a_signal_and_ends_well(
+    server: ApiServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "kubeconfig").write_text(server.kubeconfig())
+    address, port = f"unix://{tmp_path}/operator.sock", await free_port()
+    command = [sys.executable, "-m", "policy_controller.controller.main"]
+    flags = [f"--kubeconfig={tmp_path}/kubeconfig", f"--listen={address}", f"--admin=127.0.0.1:{port}"]
+    process = await asyncio.create_subprocess_exec(*command, *flags, stderr=PIPE)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await answer(f"http://127.0.0.1:{port}/readyz") != 200:  # noqa: ASYNC110 - another process has no event
+                await asyncio.sleep(0.05)
+            async with node(address, "node-1") as one:
+                await one.apply()
+                server.create(new(policy("deny")))
+                process.send_signal(number)
+                assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.stderr is not None
+    lines = [json.loads(line) for line in (await process.stderr.read()).splitlines()]
+    assert [line["message"] for line in lines if line["level"] not in {"info", "warning"}] == []
+    assert lines[-1]["message"] == "stopped"
+
+
+async def test_the_process_waits_for_an_api_server_that_is_not_there(tmp_path: Path) -> None:
+    absent = ApiServer()
+    async with absent.listening("127.0.0.1", 0):
+        (tmp_path / "kubeconfig").write_text(absent.kubeconfig())
+    command = [sys.executable, "-m", "policy_controller.controller.main"]
+    flags = [f"--kubeconfig={tmp_path}/kubeconfig", f"--listen=unix://{tmp_path}/operator.sock"]
+    process = await asyncio.create_subprocess_exec(*command, *flags, stderr=PIPE)
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        line = json.loads(await process.stderr.readline())
+        assert line["message"].startswith("could not reach the API server")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+WRONG_FLAGS = [
+    (["--listen=127.0.0.1:80"], "unix:///path"),
+    (["--admin=0.0.0.0:80"], "not on loopback"),
+    (["--admin=127.0.0.1"], "127.0.0.1:PORT"),
+    (["--admin=127.0.0.1:70000"], "127.0.0.1:PORT"),
+    (["--relist-seconds=0"], "relist-seconds"),
+    (["--debounce-ms=201"], "debounce-ms"),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), WRONG_FLAGS)
+def test_a_wrong_flag_is_refused_with_a_sentence(flags: list[str], words: str) -> None:
+    result = CliRunner().invoke(main, flags)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_a_log_line_is_one_line_whatever_a_name_holds() -> None:
+    record = logging.LogRecord("policy_controller", logging.INFO, "", 0, "node %s", ("a\n\x1b[31mb",), None)
+    line = JsonLines().format(record)
+    assert line.isprintable()
+    assert json.loads(line)["message"] == "node a\n\x1b[31mb"

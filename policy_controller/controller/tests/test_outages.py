@@ -1,0 +1,87 @@
+"""What fails around the operator: the API server goes away, kopf ends, a part of the operator ends."""
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+
+import kopf
+import pytest
+
+from policy_controller.controller.kinds import Kind
+from policy_controller.controller.operator import PartEnded
+from policy_controller.controller.tests import objects
+from policy_controller.controller.tests.conftest import new
+from policy_controller.controller.tests.running import operator_of
+from policy_controller.controller.tests.scripted_node import node
+from policy_controller.controller.tests.waiting import eventually
+from policy_controller.controller.watches import BACKOFF_SECONDS, Watches
+from policy_controller.testing.api_server import ApiServer
+from policy_controller.testing.clock import FakeClock
+
+
+async def test_an_api_server_that_goes_away_and_comes_back_is_caught_up_with(tmp_path: Path) -> None:
+    server = ApiServer()
+    server.create(new(objects.namespace("shop")))
+    server.create(new(objects.pod("web", address="10.0.0.1", node="node-1")))
+    async with asyncio.timeout(60):
+        async with server.listening("127.0.0.1", 0):
+            port = int(server.url.rpartition(":")[2])
+            outside = operator_of(server, tmp_path)
+            running = await outside.__aenter__()
+        try:
+            async with node(running.address, "node-1") as one:
+                await one.apply()
+                server.create(new(objects.policy("deny")))
+                assert await running.admin("/healthz") == (200, "ok\n")
+                async with server.listening("127.0.0.1", port):
+                    await one.apply()
+                    assert one.rule_set == running.wanted("node-1")
+                    assert one.rule_set is not None
+                    assert one.rule_set.isolates
+        finally:
+            await outside.__aexit__(None, None, None)
+
+
+async def test_watches_that_end_begin_anew_after_growing_pauses() -> None:
+    clock, attempts = FakeClock(), []
+
+    def fails() -> kopf.OperatorRegistry:
+        attempts.append(clock.now())
+        raise ConnectionResetError
+
+    watches = Watches(fails, clock)
+    running = asyncio.create_task(watches.run(lambda: None))
+    await clock.advance(sum(BACKOFF_SECONDS) + BACKOFF_SECONDS[-1])
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
+    assert pauses == [*BACKOFF_SECONDS, BACKOFF_SECONDS[-1]]
+    assert watches.restarts == len(attempts)
+    watches.stop()
+    await running
+
+
+async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    async with operator_of(server, tmp_path) as running, node(running.address, "node-1") as one:
+        await one.apply()
+        for task in asyncio.all_tasks():
+            if task.get_name() == "multidimensional multitasker":
+                task.cancel()
+        await eventually(lambda: running.operator.watches.restarts == 1)
+        await eventually(lambda: running.operator.watches.alive == len(Kind))
+        server.create(new(objects.pod("web", address="10.0.0.1", node="node-1")))
+        await one.apply()
+        assert one.rule_set == running.wanted("node-1")
+
+
+@pytest.mark.parametrize("part", ["compiler", "lists", "events"])
+async def test_a_part_that_ends_ends_the_operator(server: ApiServer, tmp_path: Path, part: str) -> None:
+    """A process that runs on without it would look alive; one that ends is started again."""
+    outside = operator_of(server, tmp_path)
+    running = await outside.__aenter__()
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == part)
+    task.cancel()
+    await eventually(lambda: not running.operator.server.alive)
+    assert f"The task of the {part} has ended." in running.operator.ailments()
+    with pytest.raises(PartEnded, match=part):
+        await outside.__aexit__(None, None, None)

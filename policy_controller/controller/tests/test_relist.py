@@ -1,0 +1,100 @@
+"""LISTs by a fake clock: when they are asked for, what a failure costs, what they never undo."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from policy_controller.controller.kinds import Kind
+from policy_controller.controller.relist import BACKOFF_SECONDS, SETTLE_SECONDS, Relister
+from policy_controller.controller.store import Store
+from policy_controller.controller.tests.fake_api import FakeApi
+from policy_controller.controller.tests.objects import pod
+from policy_controller.testing.clock import FakeClock
+
+INTERVAL = 300.0
+
+
+@dataclass
+class Lab:
+    api: FakeApi
+    store: Store
+    clock: FakeClock
+    relister: Relister
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.relister.run())
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    api, store, clock = FakeApi(), Store(), FakeClock()
+    made = Lab(api, store, clock, Relister(api, store, clock, INTERVAL))
+    yield made
+    made.task.cancel()
+
+
+async def test_it_is_synced_when_every_kind_was_listed_and_not_before(lab: Lab) -> None:
+    lab.api.answering.clear()
+    lab.start()
+    await lab.clock.advance(1.0)
+    assert not lab.relister.synced.is_set()
+    lab.api.answering.set()
+    await lab.clock.advance(0.0)
+    assert lab.relister.synced.is_set()
+    assert lab.api.lists == dict.fromkeys(Kind, 1)
+
+
+async def test_failures_are_tried_again_for_ever_with_growing_pauses(lab: Lab) -> None:
+    lab.api.failing = 100
+    lab.start()
+    await lab.clock.advance(sum(BACKOFF_SECONDS) * 1.5)
+    assert not lab.relister.synced.is_set()
+    assert len(BACKOFF_SECONDS) <= lab.relister.failures[Kind.POD] <= len(BACKOFF_SECONDS) + 3
+    await lab.clock.advance(BACKOFF_SECONDS[-1] * 1.5 * 25)
+    assert lab.relister.synced.is_set()
+
+
+async def test_a_list_comes_every_interval_and_soon_after_a_watch_gap(lab: Lab) -> None:
+    lab.start()
+    await lab.clock.advance(INTERVAL - 1.0)
+    assert lab.api.lists[Kind.POD] == 1
+    await lab.clock.advance(1.0)
+    assert lab.api.lists[Kind.POD] == 2
+    for _ in range(50):
+        lab.relister.request()
+    await lab.clock.advance(SETTLE_SECONDS)
+    assert lab.api.lists[Kind.POD] == 3
+    await lab.clock.advance(INTERVAL - 1.0)
+    assert lab.api.lists[Kind.POD] == 3
+
+
+async def test_what_came_while_a_list_was_under_way_is_neither_removed_nor_brought_back(lab: Lab) -> None:
+    lab.api.trees[Kind.POD] = [pod("old", version=1), pod("gone", version=2)]
+    lab.api.version = 5
+    lab.api.answering.clear()
+    lab.start()
+    await lab.clock.advance(0.0)
+
+    lab.store.put(Kind.POD, pod("new", version=6))
+    lab.store.remove(Kind.POD, pod("gone", version=7))
+    lab.api.answering.set()
+    await lab.clock.advance(0.0)
+
+    assert [one.name for one in lab.store.cluster().pods] == ["new", "old"]
+
+
+async def test_a_repair_is_counted_and_the_first_picture_is_none(lab: Lab) -> None:
+    lab.api.trees[Kind.POD] = [pod("web", version=1), pod("db", version=2)]
+    lab.api.version = 2
+    lab.start()
+    await lab.clock.advance(0.0)
+    assert not lab.relister.repairs
+
+    lab.api.trees[Kind.POD] = [pod("web", address="10.0.0.1", version=3)]
+    lab.api.version = 4
+    await lab.clock.advance(INTERVAL)
+
+    assert lab.relister.repairs == {(Kind.POD, "changed"): 1, (Kind.POD, "removed"): 1}
+    assert [one.name for one in lab.store.cluster().pods] == ["web"]
