@@ -23,6 +23,7 @@ _ILLEGAL: Final = re.compile(
 )  # YAML 1.1, c-printable
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
+_JSON_BEGINS: Final = re.compile(r"(?:---)?[ \t\r\n]*(?=\{)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,10 @@ def _read(chunk: str, line: int) -> list[Rooted]:
     illegal = _ILLEGAL.search(chunk)
     if illegal is not None:
         raise _illegal(chunk, illegal.start(), line)
-    if chunk.lstrip().startswith("{"):
+    begins = _JSON_BEGINS.match(chunk)
+    if begins is not None:
         try:
-            return list(_read_json(chunk, line))
+            return list(_read_json(chunk, begins.end(), line))
         except (ValueError, RecursionError):
             # Not JSON after all, or JSON that is refused: read as YAML it is either accepted or refused with a place.
             pass
@@ -130,9 +132,8 @@ def _read_yaml(chunk: str, line: int) -> list[tuple[object, Place]]:
         raise
 
 
-def _read_json(chunk: str, line: int) -> Iterator[Rooted]:
-    """The JSON objects of a text; raises ValueError where it is not JSON."""
-    at = _skip(chunk, 0)
+def _read_json(chunk: str, at: int, line: int) -> Iterator[Rooted]:
+    """The JSON objects of a text from `at` on; raises ValueError where it is not JSON."""
     while at < len(chunk):
         value, end = _DECODER.raw_decode(chunk, at)
         _check_depth(value)
@@ -140,7 +141,8 @@ def _read_json(chunk: str, line: int) -> Iterator[Rooted]:
         if _SURROGATE_ESCAPE.search(written):
             # Half a surrogate pair is a string that cannot be written down again: UnicodeEncodeError is a ValueError.
             json.dumps(value, ensure_ascii=False).encode()
-        yield value, _json_places(written, line + chunk.count("\n", 0, at))
+        indent = " " * (at - chunk.rfind("\n", 0, at) - 1)
+        yield value, _json_places(indent + written, line + chunk.count("\n", 0, at))
         at = _skip(chunk, end)
 
 
