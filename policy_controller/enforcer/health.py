@@ -64,6 +64,9 @@ class Health:
             return f"the kernel does not hold what it should: {plain(str(self.enforcement.trouble))}"
         if not self.enforcement.adopted:
             return "the table has not been established yet"
+        refused = self.enforcement.session.refused
+        if refused is not None:
+            return f"generation {refused.generation} is not in force: {refused.object}: {refused.reason}"
         return KNOWLEDGE_SENTENCES[self.enforcement.session.knowledge]
 
 

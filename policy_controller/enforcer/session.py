@@ -66,7 +66,7 @@ class Session:
         self._found_pods = False
         self._received = 0
         self._applied = 0
-        self._refused = 0
+        self._refused: Nack | None = None
 
     @property
     def in_force(self) -> Generation | None:
@@ -74,9 +74,14 @@ class Session:
         return self._in_force
 
     @property
+    def refused(self) -> Nack | None:
+        """Why the last word of this stream is not in force; None when it is, or when none has been said."""
+        return self._refused
+
+    @property
     def knowledge(self) -> Knowledge:
         """How much is known of the pods that are bound to the node now."""
-        if self._applied and not self._refused:
+        if self._applied and self._refused is None:
             return Knowledge.CURRENT
         if self._in_force is None and not self._found_pods:
             return Knowledge.NOTHING
@@ -95,7 +100,8 @@ class Session:
 
     def end_stream(self) -> None:
         """The stream is gone: what is in force is no longer known to be the last word."""
-        self._received = self._applied = self._refused = 0
+        self._received = self._applied = 0
+        self._refused = None
 
     def judge(self, message: OperatorMessage) -> Generation:
         """The state that a legal message leads to; raises NotAcceptedError when it must not be put in force."""
@@ -118,13 +124,13 @@ class Session:
     def commit(self, generation: Generation) -> Ack:
         """The kernel has committed what `judge` returned."""
         self._in_force = generation
-        self._applied, self._refused = generation.number, 0
+        self._applied, self._refused = generation.number, None
         return Ack(generation.number, generation.digest)
 
     def nack(self, generation: int, cause: NackCause, refused: Refused) -> Nack:
         """A generation is not in force, so what is in force is not the operator's last word. What is answered."""
-        self._refused += 1
-        return Nack(generation, cause, refused.object, refused.reason, self._applied)
+        self._refused = Nack(generation, cause, refused.object, refused.reason, self._applied)
+        return self._refused
 
     def _of_snapshot(self, message: SnapshotMessage) -> Generation:
         if message.rule_set.node != self._node:

@@ -1,0 +1,177 @@
+"""What kubelet and Prometheus are told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from threading import Event
+
+import pytest
+from aiohttp import ClientSession
+
+from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
+from policy_controller.enforcer.enforcement import Enforcement
+from policy_controller.enforcer.gates import UnknownGates
+from policy_controller.enforcer.health import Health, serving
+from policy_controller.enforcer.kernel import Kernel
+from policy_controller.enforcer.metrics import Metrics
+from policy_controller.enforcer.preflight import Finding, Weight
+from policy_controller.enforcer.session import Session
+from policy_controller.enforcer.settings import Endpoint
+from policy_controller.enforcer.tests.operator_double import DEADLINE, until
+from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, base
+from policy_controller.testing.clock import FakeClock
+from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.wire.convert import encode_operator
+from policy_controller.wire.messages import SnapshotMessage, Stands
+
+BASE = base()
+
+
+class Stuck(FakeNft):
+    """A kernel that answers when it is let go, or refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = Event()
+        self.go.set()
+        self.stuck = Event()
+        self.refuses: Rejection | None = None
+
+    def run(self, transaction: Transaction) -> None:
+        if not self.go.is_set():
+            self.stuck.set()
+        self.go.wait()
+        if self.refuses is not None:
+            raise NftRejectedError(self.refuses, "it is so")
+        super().run(transaction)
+
+
+@dataclass
+class Node:
+    nft: Stuck
+    clock: FakeClock
+    kernel: Kernel
+    enforcement: Enforcement
+    task: "asyncio.Task[None]"
+    url: str = ""
+    missing: list[Finding] = field(default_factory=list)
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        async with ClientSession() as client, client.get(self.url + path) as answer:
+            return answer.status, await answer.text()
+
+    async def snapshot(self, generation: int) -> None:
+        message = encode_operator(SnapshotMessage(generation, Stands(), WEB_ISOLATED))
+        await self.enforcement.receive(message)
+
+    async def look(self) -> tuple[Finding, ...]:
+        return tuple(self.missing)
+
+
+@asynccontextmanager
+async def node() -> AsyncIterator[Node]:
+    nft, clock, metrics = Stuck(), FakeClock(), Metrics()
+    kernel = Kernel(nft, BASE, clock)
+    enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
+    task = asyncio.create_task(asyncio.Event().wait())
+    one = Node(nft, clock, kernel, enforcement, asyncio.create_task(enforcement.keep_gates()))
+    health = Health(enforcement, kernel, metrics, one.look, {"enforce": one.task})
+    async with serving(health, Endpoint("127.0.0.1", 0)) as (host, port):
+        one.url = f"http://{host}:{port}"
+        try:
+            yield one
+        finally:
+            nft.go.set()
+            task.cancel()
+            one.task.cancel()
+            kernel.close()
+
+
+async def test_a_node_is_ready_once_the_last_word_of_the_operator_is_in_force() -> None:
+    async with node() as one:
+        assert await one.ask("/readyz") == (503, "the table has not been established yet\n")
+        await one.enforcement.adopt()
+        status, text = await one.ask("/readyz")
+        assert (status, "every pod is open" in text) == (503, True)
+        one.enforcement.begin_stream()
+        await one.snapshot(1)
+        assert await one.ask("/readyz") == (200, "ok\n")
+        one.enforcement.end_stream()
+        status, text = await one.ask("/readyz")
+        assert (status, "not the operator's last word" in text) == (503, True)
+        assert await one.ask("/healthz") == (200, "ok\n")
+
+
+async def test_a_precondition_that_goes_away_is_seen_at_the_next_question() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        await one.snapshot(1)
+        one.missing.append(Finding(Weight.NOT_READY, "br_netfilter is not loaded: modprobe br_netfilter"))
+        assert await one.ask("/readyz") == (503, "br_netfilter is not loaded: modprobe br_netfilter\n")
+        one.missing.clear()
+        assert await one.ask("/readyz") == (200, "ok\n")
+
+
+async def test_a_kernel_that_refuses_makes_a_node_not_ready_with_its_words() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        one.nft.refuses = Rejection.INVALID
+        await one.snapshot(1)
+        assert await one.ask("/readyz") == (503, "generation 1 is not in force: prepare: it is so\n")
+        assert (await one.ask("/healthz"))[0] == 200
+
+
+async def test_a_kernel_that_hangs_makes_a_node_not_ready_and_in_the_end_not_alive() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        one.nft.go.clear()
+        hanging = asyncio.create_task(one.snapshot(1))
+        await asyncio.to_thread(one.nft.stuck.wait, DEADLINE)
+        await one.clock.advance(11)
+        assert await one.ask("/readyz") == (503, "the kernel has been busy for 11 s\n")
+        assert await one.ask("/healthz") == (200, "ok\n")
+        await one.clock.advance(110)
+        assert await one.ask("/healthz") == (503, "the kernel has not answered for 121 s\n")
+        one.nft.go.set()
+        await hanging
+        assert await one.ask("/readyz") == (200, "ok\n")
+
+
+async def test_a_task_that_has_ended_makes_a_node_not_alive() -> None:
+    async with node() as one:
+        one.task.cancel()
+        await until(one.task.done)
+        assert await one.ask("/healthz") == (503, "the task that has to enforce has ended\n")
+
+
+async def test_metrics_hold_numbers_and_no_names() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        one.enforcement.note_connected()
+        await one.snapshot(1)
+        status, text = await one.ask("/metrics")
+        assert status == 200
+        for line in (
+            "policy_enforcer_generation 1.0",
+            "policy_enforcer_connected 1.0",
+            "policy_enforcer_pods 2.0",
+            "policy_enforcer_pods_waiting 0.0",
+            "policy_enforcer_pods_overdue 0.0",
+            'policy_enforcer_nacks_total{cause="kernel"} 0.0',
+            'policy_enforcer_apply_seconds_count{phase="switch"} 1.0',
+        ):
+            assert f"{line}\n" in text
+        assert "web" not in text
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1", ":80", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536"])
+def test_an_endpoint_is_host_and_port(text: str) -> None:
+    assert Endpoint.parse("[::1]:9470") == Endpoint("::1", 9470)
+    assert Endpoint.parse("127.0.0.1:0") == Endpoint("127.0.0.1", 0)
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        Endpoint.parse(text)

@@ -1,0 +1,169 @@
+"""The real process, in a network namespace of its own, against the real kernel."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from click.testing import CliRunner
+from pyroute2 import IPRoute
+
+import nft_templates
+from compilers.nftables.base import TABLE, BaseSettings, base_tables
+from compilers.nftables.render import Tables, render
+from compilers.nftables.words import TableFamily
+from compilers.ruleset.digest import digest_of
+from policy_controller.enforcer.gates import BOTH
+from policy_controller.enforcer.interfaces import detect
+from policy_controller.enforcer.libnftables import LibNft
+from policy_controller.enforcer.main import main
+from policy_controller.enforcer.tests.operator_double import DEADLINE, serving, until
+from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED
+from policy_controller.testing.namespaces import PrivateNamespace
+from policy_controller.wire.messages import Ack, Hello, SnapshotMessage, Stands
+
+SNAPSHOT = SnapshotMessage(1, Stands(1, 1, 1), WEB_ISOLATED)
+PROGRAM = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
+BASE = base_tables(
+    nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings(detect(()))
+)
+
+
+class Host:
+    """A node: a network namespace with loopback, and what is found in it."""
+
+    def __init__(self, network: PrivateNamespace, address: str) -> None:
+        self._network = network
+        self._address = address
+        self._nft = LibNft()
+        network.run(self._loopback_up)
+
+    def tables(self) -> Tables | None:
+        inet, bridge = (
+            self._network.run(partial(self._nft.list_table, family, TABLE)) for family in TableFamily
+        )
+        return Tables(inet, bridge) if inet is not None and bridge is not None else None
+
+    def ready(self) -> tuple[int, str]:
+        """What /readyz answers on the default address."""
+        return self._network.run(self._ask)
+
+    def start(self, *flags: str, before: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+        command = (*before, *PROGRAM, "--node", NODE, "--operator", self._address, *flags)
+        return self._network.run(
+            lambda: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - the program under test
+        )
+
+    @contextmanager
+    def running(self, *flags: str) -> Iterator["subprocess.Popen[str]"]:
+        process = self.start(*flags)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    @staticmethod
+    def _loopback_up() -> None:
+        with IPRoute() as route:
+            route.link("set", index=1, state="up")
+
+    @staticmethod
+    def _ask() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen("http://127.0.0.1:9470/readyz", timeout=DEADLINE) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix://{tmp_path}/operator.sock"
+
+
+@pytest.fixture
+def host(address: str) -> Iterator[Host]:
+    with PrivateNamespace() as network:
+        yield Host(network, address)
+
+
+@pytest.mark.kernel
+async def test_rules_outlive_the_process_and_the_next_one_adopts_them(host: Host, address: str) -> None:
+    async with serving(address) as operator:
+        with host.running() as process:
+            stream, hello = await operator.next_stream()
+            assert hello == Hello(NODE)
+            assert (await asyncio.to_thread(host.ready))[0] == 503
+            assert await stream.say(SNAPSHOT) == Ack(1, digest_of(WEB_ISOLATED))
+            assert host.tables() == render(WEB_ISOLATED, BASE)
+            assert await asyncio.to_thread(host.ready) == (200, "ok\n")
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, DEADLINE) == 0
+        assert host.tables() == render(WEB_ISOLATED, BASE)
+
+        with host.running():
+            stream, _ = await operator.next_stream()
+            # Pods may have been bound while no enforcer listened.
+            assert host.tables() == render(WEB_ISOLATED, BASE, BOTH)
+            assert await stream.say(SNAPSHOT) == Ack(1, digest_of(WEB_ISOLATED))
+            assert host.tables() == render(WEB_ISOLATED, BASE)
+    # Killed: nothing was said, nothing was cleaned up.
+    assert host.tables() == render(WEB_ISOLATED, BASE)
+
+
+@pytest.mark.kernel
+async def test_a_node_that_never_met_its_operator_is_open_and_not_ready(host: Host) -> None:
+    with host.running():
+        await until(lambda: host.tables() is not None)
+        assert host.tables() == Tables(BASE.inet, BASE.bridge)
+        status, text = await asyncio.to_thread(host.ready)
+        assert (status, "every pod is open" in text) == (503, True)
+
+
+@pytest.mark.kernel
+async def test_a_dry_run_prints_nft_and_leaves_the_kernel_alone(host: Host, address: str) -> None:
+    async with serving(address) as operator:
+        process = host.start("--dry-run")
+        reading = asyncio.create_task(asyncio.to_thread(process.communicate, None, DEADLINE))
+        stream, _ = await operator.next_stream()
+        saying = asyncio.create_task(stream.say(SNAPSHOT))
+        printed, _ = await reading
+        saying.cancel()
+    assert process.returncode == 0
+    assert printed.startswith(f"# base\nadd table inet {TABLE}\n")
+    assert "# switch\n" in printed
+    assert host.tables() is None
+
+
+@pytest.mark.kernel
+def test_without_the_capability_the_process_ends_with_the_remedy(host: Host) -> None:
+    process = host.start(before=("setpriv", "--bounding-set=-net_admin"))
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert "CAP_NET_ADMIN is missing: add NET_ADMIN" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((), "Missing option '--node'"),
+        (("--node", "No de"), "node: is not a DNS subdomain"),
+        (("--node", NODE, "--operator", "operator:80"), "is not of the form unix:///path"),
+        (("--node", NODE, "--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
+        (("--node", NODE, "--unknown-pods", "maybe"), "'maybe' is not one of"),
+        (("--node", NODE, "--unknown-wait", "-1"), "x>=0"),
+        (("--node", NODE, "--pod-interfaces", 'cni0"; flush'), "cni0"),
+    ],
+)
+def test_wrong_flags_are_named(flags: tuple[str, ...], words: str) -> None:
+    result = CliRunner().invoke(main, flags, env={"NODE_NAME": None})
+    assert result.exit_code in (1, 2)
+    assert words in result.output
