@@ -5,9 +5,11 @@ Knows pyroute2 and one namespace at a time. Knows nothing of nodes, pods or plan
 
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pyroute2 import IPRoute
@@ -18,6 +20,8 @@ from policy_controller.testing.laboratory.netns import NETNS_DIRECTORY, Laborato
 
 IFA_F_NODAD: Final = 0x02
 HAIRPIN: Final = 1
+READY_SECONDS: Final = 10.0
+READY_POLL_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,23 @@ class Links:
     def bring_up(self, name: str) -> None:
         """Bring a link up."""
         self._route.link("set", index=_index(name), state="up")
+
+    def await_ready(self, name: str, addresses: Iterable[Address]) -> None:
+        """Wait until a link that was brought up carries packets and its IPv6 addresses can be found.
+
+        The kernel opens a link's queue, and its port of a bridge, some time after its far end came up, and
+        joins an address's solicited-node group (RFC 4291, 2.7.1) by a deferred work: until then it drops in
+        silence, and a neighbour asks again only after a second. Raises LaboratoryError after READY_SECONDS.
+        """
+        groups = {(name, _solicited_node_group(address)) for address in addresses if address.version == 6}
+        deadline = time.monotonic() + READY_SECONDS
+        while not (self._carries(name) and groups <= _joined_groups()):
+            if time.monotonic() > deadline:
+                raise LaboratoryError(f"the link {name} was not ready within {READY_SECONDS} s")
+            time.sleep(READY_POLL_SECONDS)
+
+    def _carries(self, name: str) -> bool:
+        return bool(self._route.link("get", index=_index(name))[0].get("operstate") == "UP")
 
     def delete(self, name: str) -> None:
         """Delete a link; a veth pair goes with either end."""
@@ -102,3 +123,13 @@ def links_of(namespace: str) -> Iterator[Links]:
 
 def _index(name: str) -> int:
     return socket.if_nametoindex(name)
+
+
+def _solicited_node_group(address: Address) -> str:
+    return "ff0200000000000000000001ff" + address.packed[-3:].hex()
+
+
+def _joined_groups() -> set[tuple[str, str]]:
+    """(link, group) of the namespace the thread is in."""
+    lines = Path("/proc/thread-self/net/igmp6").read_text().splitlines()
+    return {(fields[1], fields[2]) for fields in map(str.split, lines)}

@@ -55,9 +55,17 @@ class HostGatewayBridge:
         for address in pod.addresses:
             if not any(address in network for network in node.pod_networks):
                 raise LaboratoryError(f"{address} is in no pod network of node {node.name}")
+        far = LinkEnd(pod.namespace, POD_INTERFACE, pod.mac)
         with links_of(node.namespace) as links:
-            links.add_veth(pod.host_interface, BRIDGE, LinkEnd(pod.namespace, POD_INTERFACE, pod.mac))
+            links.add_veth(pod.host_interface, BRIDGE, far)
             links.let_hairpin(pod.host_interface)
+            self._configure(node, pod)
+            links.await_ready(pod.host_interface, ())
+            links.await_ready(BRIDGE, (*node.gateways, node.link_local))
+        with links_of(pod.namespace) as links:
+            links.announce(POD_INTERFACE, pod.mac)
+
+    def _configure(self, node: Node, pod: Pod) -> None:
         with links_of(pod.namespace) as links:
             links.bring_up(LOOPBACK)
             links.bring_up(POD_INTERFACE)
@@ -69,7 +77,7 @@ class HostGatewayBridge:
                     links.add_address(POD_INTERFACE, address, network.prefixlen)
                 if ours:
                     links.add_route(everywhere, POD_INTERFACE, gateway)
-            links.announce(POD_INTERFACE, pod.mac)
+            links.await_ready(POD_INTERFACE, (*pod.addresses, pod.link_local))
 
     def detach(self, node: Node, pod: Pod) -> None:
         """Delete the pair from the node's side."""

@@ -69,6 +69,8 @@ class Underlay:
             links.bring_up(UPLINK)
             links.add_address(UPLINK, node.ipv4, UNDERLAY4.prefixlen)
             links.add_address(UPLINK, node.ipv6, UNDERLAY6.prefixlen)
+            links.await_ready(UPLINK, node.addresses)
+        self._await_port(f"node{node.index}")
 
     def connect_outside(self, host: OutsideHost, number: int) -> None:
         """Link an outside host's (new) namespace, with all its addresses; `number` counts from 0."""
@@ -81,6 +83,8 @@ class Underlay:
                 links.add_address(UPLINK, address, address.max_prefixlen)
             for network in (UNDERLAY4, UNDERLAY6):
                 links.add_route(network, UPLINK)
+            links.await_ready(UPLINK, host.addresses)
+        self._await_port(f"outside{number}")
 
     def join_outside(self, host: OutsideHost, node: Node) -> None:
         """Routes from the node to the host's addresses, and back to the node's pods."""
@@ -108,3 +112,7 @@ class Underlay:
     def _connect(self, port: str, far: LinkEnd) -> None:
         with links_of(self.namespace) as links:
             links.add_veth(port, BRIDGE, far)
+
+    def _await_port(self, port: str) -> None:
+        with links_of(self.namespace) as links:
+            links.await_ready(port, ())
