@@ -51,19 +51,16 @@ class ClusterApi(Protocol):
 
 
 class Kr8sApi:
-    """ClusterApi over HTTP. Made by `await Kr8sApi.connect(kubeconfig)`."""
+    """ClusterApi over HTTP.
 
-    def __init__(self, client: kr8s.asyncio.Api) -> None:
-        self._client = client
+    Credentials come from the kubeconfig; without one from $KUBECONFIG, ~/.kube/config or the pod's service account. They
+    are read, and the server is asked for its version, at the first request: until then nothing need be there.
+    """
 
-    @classmethod
-    async def connect(cls, kubeconfig: str | None) -> "Kr8sApi":
-        """Credentials from the kubeconfig, without one from $KUBECONFIG, ~/.kube/config or the pod's service account.
-
-        Asks the server for its version, so it raises when there is none.
-        """
-        async with asyncio.timeout(SECONDS):
-            return cls(await kr8s.asyncio.api(kubeconfig=kubeconfig))
+    def __init__(self, kubeconfig: str | None) -> None:
+        self._kubeconfig = kubeconfig
+        self._connected: kr8s.asyncio.Api | None = None
+        self._connecting = asyncio.Lock()
 
     async def list(self, kind: Kind) -> Listing:
         """All objects of a kind, page by page, all of one moment; begins again once when that moment expires."""
@@ -77,10 +74,11 @@ class Kr8sApi:
 
     async def create_event(self, namespace: str, event: Mapping[str, object]) -> None:
         """Write a core/v1 Event."""
+        client = await self._client()
         try:
             async with (
                 asyncio.timeout(SECONDS),
-                self._client.call_api(
+                client.call_api(
                     "POST",
                     version="v1",
                     namespace=namespace,
@@ -95,7 +93,7 @@ class Kr8sApi:
 
     async def connection(self) -> kopf.ConnectionInfo:
         """The same credentials for kopf, read again from where they come from: tokens expire."""
-        auth = self._client.auth
+        auth = (await self._client()).auth
         await auth.reauthenticate()
         context = await auth.ssl_context()  # type: ignore[no-untyped-call] # kr8s leaves it untyped
         return kopf.ConnectionInfo(
@@ -107,6 +105,13 @@ class Kr8sApi:
             private_key_path=auth.client_key_file,
             proxy_url=auth.proxy,
         )
+
+    async def _client(self) -> kr8s.asyncio.Api:
+        async with self._connecting:
+            if self._connected is None:
+                async with asyncio.timeout(SECONDS):
+                    self._connected = await kr8s.asyncio.api(kubeconfig=self._kubeconfig)
+            return self._connected
 
     async def _pages(self, kind: Kind, limit: int) -> Listing:
         trees: list[object] = []
@@ -123,9 +128,10 @@ class Kr8sApi:
     async def _page(self, kind: Kind, limit: int, token: str) -> dict[str, Any]:
         row = KINDS[kind]
         params = {"limit": str(limit)} | ({"continue": token} if token else {})
+        client = await self._client()
         async with (
             asyncio.timeout(SECONDS),
-            self._client.call_api("GET", version=row.api_version, url=row.plural, params=params) as response,
+            client.call_api("GET", version=row.api_version, url=row.plural, params=params) as response,
         ):
             page = msgspec.json.decode(response.content)
         if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):

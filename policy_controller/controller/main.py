@@ -14,7 +14,7 @@ import click
 
 from policy_controller.controller.clock import SystemClock
 from policy_controller.controller.health import InvalidAdmin
-from policy_controller.controller.operator import Settings, connected
+from policy_controller.controller.operator import Operator, Settings
 from policy_controller.wire.channel import InvalidAddress
 
 LISTEN: Final = "unix:///run/policy-controller/operator.sock"
@@ -95,12 +95,8 @@ async def serve(settings: Settings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
 
-    take_signals()
-    operator = await connected(settings, SystemClock(), stop)
-    if operator is None:
-        return 0
     try:
-        await operator.run(stop, take_signals)
+        await Operator(settings, SystemClock()).run(stop, take_signals)
     except Exception:
         log.exception("the operator cannot go on")
         return 1

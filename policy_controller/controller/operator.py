@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from policy_controller.controller.api import Kr8sApi
-from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.controller.clock import Clock
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
@@ -32,10 +32,8 @@ from policy_controller.wire.channel import socket_path
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
-"""Pauses between attempts to reach the API server at start; the last is repeated for ever."""
 WATCHES_SECONDS: Final = 120.0
-"""How long a kind may go without a watch before only a restart can help."""
+"""How long a kind may go without a watch, though the API server answers, before only a restart can help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,10 @@ class PartEnded(RuntimeError):  # noqa: N818 - named for what it says
 
 
 class Operator:
-    """One operator. Made by `connected`, run once by `run`."""
+    """One operator; `run` it once. The API server need not be there yet."""
 
-    def __init__(self, settings: Settings, api: Kr8sApi, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        api = Kr8sApi(settings.kubeconfig)
         self._settings = settings
         self._clock = clock
         self.store = Store()
@@ -80,7 +79,6 @@ class Operator:
         self.store.subscribe(self.events.wake)
         self.streams.subscribe(self.compile_loop.wake)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._watched_at = clock.now()
         self.admin_url = ""
         """Where the admin interface is, once it is."""
 
@@ -110,9 +108,9 @@ class Operator:
         found = [f"The task of the {name} has ended." for name, task in self._tasks.items() if task.done()]
         if not self.server.alive:
             found.append("Nodes are not served.")
-        if self.watches.alive >= len(Kind):
-            self._watched_at = self._clock.now()
-        elif self._clock.now() - self._watched_at > WATCHES_SECONDS:
+        missing, listed = self.watches.missing_since, self.relister.listed_at
+        if missing is not None and listed is not None and listed - missing > WATCHES_SECONDS:
+            # An API server that does not answer is no reason: a restart would only lose what is known.
             found.append(f"Only {self.watches.alive} of {len(Kind)} kinds are being watched.")
         return found
 
@@ -170,17 +168,3 @@ class Operator:
             yield
         finally:
             await self.server.stop()
-
-
-async def connected(settings: Settings, clock: Clock, stop: asyncio.Event) -> Operator | None:
-    """An operator with a connection to its API server, however long that takes; None when stopped before."""
-    attempt = 0
-    while not stop.is_set():
-        try:
-            return Operator(settings, await Kr8sApi.connect(settings.kubeconfig), clock)
-        except Exception as fault:  # noqa: BLE001 - no server, no credentials yet: both may come
-            pause = CONNECT_SECONDS[min(attempt, len(CONNECT_SECONDS) - 1)]
-            attempt += 1
-            log.warning("could not reach the API server, trying again in %.0f s: %r", pause, fault)
-            await wait_for(stop, clock, pause)
-    return None

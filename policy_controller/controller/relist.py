@@ -39,6 +39,8 @@ class Relister:
         self._requested = asyncio.Event()
         self.synced = asyncio.Event()
         """Set once every kind has been listed: before that, half of the policies would be taken for all of them."""
+        self.listed_at: float | None = None
+        """When every kind had last been listed."""
         self.repairs: Counter[tuple[Kind, str]] = Counter()
         """What LISTs put right, by kind and `changed` or `removed`."""
         self.failures: Counter[Kind] = Counter()
@@ -63,6 +65,7 @@ class Relister:
         async with asyncio.TaskGroup() as kinds:
             for kind in Kind:
                 kinds.create_task(self._list(kind))
+        self.listed_at = self._clock.now()
 
     async def _list(self, kind: Kind) -> None:
         attempt = 0

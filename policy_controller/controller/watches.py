@@ -12,12 +12,14 @@ import kopf
 
 from policy_controller.controller.clock import Clock, wait_for
 from policy_controller.controller.handlers import settings
+from policy_controller.controller.kinds import Kind
 
 log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS: Final = 60.0
 """kopf having run that long, the next failure is the first again."""
+GLANCE_SECONDS: Final = 5.0
 WATCHER: Final = "watcher for "
 """How kopf names the task of each watch."""
 
@@ -50,6 +52,8 @@ class Watches:
         self._clock = clock
         self._stop = asyncio.Event()
         self.restarts = 0
+        self.missing_since: float | None = clock.now()
+        """Since when not every kind has been watched; None while all are. Looked at every GLANCE_SECONDS."""
 
     @property
     def alive(self) -> int:
@@ -62,6 +66,21 @@ class Watches:
 
     async def run(self, on_started: Callable[[], None]) -> None:
         """Watch until `stop`; `on_started` is called whenever kopf has set itself up."""
+        glancing = asyncio.create_task(self._glance())
+        try:
+            await self._run_for_ever(on_started)
+        finally:
+            glancing.cancel()
+
+    async def _glance(self) -> None:
+        while True:
+            if self.alive >= len(Kind):
+                self.missing_since = None
+            elif self.missing_since is None:
+                self.missing_since = self._clock.now()
+            await self._clock.sleep(GLANCE_SECONDS)
+
+    async def _run_for_ever(self, on_started: Callable[[], None]) -> None:
         failures = 0
         while not self._stop.is_set():
             began = self._clock.now()

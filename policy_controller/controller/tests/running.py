@@ -14,7 +14,7 @@ import aiohttp
 from compilers.compile import Compiler
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.controller.clock import SystemClock
-from policy_controller.controller.operator import Operator, Settings, connected
+from policy_controller.controller.operator import Operator, Settings
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
 
@@ -46,8 +46,7 @@ async def operator_of(
     address = f"unix://{folder}/operator.sock"
     stop = asyncio.Event()
     settings = Settings(str(kubeconfig), address, "127.0.0.1:0", relist_seconds)
-    operator = await connected(settings, SystemClock(), stop)
-    assert operator is not None
+    operator = Operator(settings, SystemClock())
     running = asyncio.create_task(operator.run(stop, lambda: None))
     try:
         await eventually(lambda: operator.compile_loop.revision is not None or running.done())

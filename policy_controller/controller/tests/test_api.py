@@ -18,7 +18,7 @@ from policy_controller.testing.api_server import ApiServer
 async def api(server: ApiServer, tmp_path: Path) -> Kr8sApi:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(server.kubeconfig())
-    return await Kr8sApi.connect(str(kubeconfig))
+    return Kr8sApi(str(kubeconfig))
 
 
 def names(trees: tuple[object, ...]) -> list[str]:

@@ -30,6 +30,12 @@ async def answer(url: str) -> int:
         return 0
 
 
+async def answers(url: str, status: int) -> None:
+    """Return when the path answers so; the caller sets the deadline."""
+    while await answer(url) != status:  # noqa: ASYNC110 - another process has no event to wait for
+        await asyncio.sleep(0.05)
+
+
 async def free_port() -> int:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port: int = server.sockets[0].getsockname()[1]
@@ -49,8 +55,7 @@ async def test_the_process_serves_until_a_signal_and_ends_well(
     process = await asyncio.create_subprocess_exec(*command, *flags, stderr=PIPE)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await answer(f"http://127.0.0.1:{port}/readyz") != 200:  # noqa: ASYNC110 - another process has no event
-                await asyncio.sleep(0.05)
+            await answers(f"http://127.0.0.1:{port}/readyz", 200)
             async with node(address, "node-1") as one:
                 await one.apply()
                 server.create(new(policy("deny")))
@@ -65,19 +70,32 @@ async def test_the_process_serves_until_a_signal_and_ends_well(
     assert lines[-1]["message"] == "stopped"
 
 
-async def test_the_process_waits_for_an_api_server_that_is_not_there(tmp_path: Path) -> None:
-    absent = ApiServer()
-    async with absent.listening("127.0.0.1", 0):
-        (tmp_path / "kubeconfig").write_text(absent.kubeconfig())
+async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server(tmp_path: Path) -> None:
+    server, port = ApiServer(), await free_port()
+    async with server.listening("127.0.0.1", 0):
+        (tmp_path / "kubeconfig").write_text(server.kubeconfig())
+        api_port = int(server.url.rpartition(":")[2])
     command = [sys.executable, "-m", "policy_controller.controller.main"]
-    flags = [f"--kubeconfig={tmp_path}/kubeconfig", f"--listen=unix://{tmp_path}/operator.sock"]
+    flags = [
+        f"--kubeconfig={tmp_path}/kubeconfig",
+        f"--listen=unix://{tmp_path}/operator.sock",
+        f"--admin=127.0.0.1:{port}",
+    ]
     process = await asyncio.create_subprocess_exec(*command, *flags, stderr=PIPE)
     assert process.stderr is not None
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        line = json.loads(await process.stderr.readline())
-        assert line["message"].startswith("could not reach the API server")
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while b"could not list" not in await process.stderr.readline():
+                assert process.returncode is None
+            assert await answer(f"http://127.0.0.1:{port}/healthz") == 200
+            assert await answer(f"http://127.0.0.1:{port}/readyz") == 503
+            async with server.listening("127.0.0.1", api_port):
+                await answers(f"http://127.0.0.1:{port}/readyz", 200)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 WRONG_FLAGS = [

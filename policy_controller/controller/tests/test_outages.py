@@ -8,7 +8,7 @@ import kopf
 import pytest
 
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.operator import PartEnded
+from policy_controller.controller.operator import Operator, PartEnded, Settings
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.conftest import new
 from policy_controller.controller.tests.running import operator_of
@@ -57,6 +57,20 @@ async def test_watches_that_end_begin_anew_after_growing_pauses() -> None:
     assert watches.restarts == len(attempts)
     watches.stop()
     await running
+
+
+@pytest.mark.parametrize(
+    ("missing_since", "listed_at", "ails"),
+    [(None, 500.0, False), (100.0, None, False), (100.0, 150.0, False), (100.0, 500.0, True)],
+    ids=["all are watched", "the API server never answered", "not for long", "for long, though it answers"],
+)
+async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_answers(
+    tmp_path: Path, missing_since: float | None, listed_at: float | None, ails: bool
+) -> None:
+    operator = Operator(Settings(None, f"unix://{tmp_path}/operator.sock", "127.0.0.1:0"), FakeClock())
+    operator.watches.missing_since = missing_since
+    operator.relister.listed_at = listed_at
+    assert any("being watched" in sentence for sentence in operator.ailments()) is ails
 
 
 async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(
