@@ -1,6 +1,7 @@
 """The servicer over a real Unix socket: what is sent to whom, and how streams that break a rule end."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -191,3 +192,16 @@ async def test_many_nodes_each_hear_only_their_own(served: Served) -> None:
             assert mine.rule_set == desired(number).rule_set
 
     await asyncio.gather(*(one(number) for number in range(20)))
+
+
+async def test_the_socket_of_an_operator_that_was_killed_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "operator.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert path.exists()
+    streams = NodeStreams()
+    server = EnforcementServer(streams, FakeClock())
+    await server.start(f"unix://{path}")
+    async with node(f"unix://{path}", "node-a"):
+        await eventually(lambda: streams.nodes == ("node-a",))
+    await server.stop()
