@@ -1,0 +1,52 @@
+"""The kernels of a laboratory's nodes, told what to hold from a process of their own.
+
+libnftables waits with select(), which ends the whole process when a descriptor's number reaches 1024; a prober has
+thousands open. So a small process with few descriptors enters each node's namespace and speaks to its kernel.
+"""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+from compilers.nftables.transaction import Transaction
+from policy_controller.enforcer.libnftables import LibNft
+from policy_controller.testing.laboratory import inside
+
+
+class Kernels:
+    """Carries transactions out in named network namespaces, one call at a time; a context manager."""
+
+    def __init__(self) -> None:
+        self._process = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.shutdown()
+
+    def run(self, namespace: str, transactions: Sequence[Transaction]) -> None:
+        """Carry the transactions out in order. Raises NftRejectedError."""
+        self._process.submit(_run, namespace, tuple(transactions)).result()
+
+    def forget_connections(self, namespace: str) -> None:
+        """Empty the connection table: what was allowed would otherwise go on, since only first packets are judged."""
+        self._process.submit(_forget, namespace).result()
+
+
+def _run(namespace: str, transactions: tuple[Transaction, ...]) -> None:
+    with inside(namespace):
+        nft = LibNft()
+        for transaction in transactions:
+            nft.run(transaction)
+
+
+def _forget(namespace: str) -> None:
+    with inside(namespace), NFCTSocket() as conntrack:
+        conntrack.flush()

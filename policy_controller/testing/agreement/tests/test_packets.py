@@ -1,0 +1,79 @@
+"""Evaluator and real packets agree on generated clusters: real TCP, UDP, SCTP and ICMP, IPv4 and IPv6."""
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+import pytest
+
+import nft_templates
+from compilers.evaluate.decision import Verdict
+from compilers.evaluate.judge import judge
+from compilers.evaluate.traffic import Traffic
+from compilers.model.cluster import Cluster
+from compilers.model.words import Address
+from compilers.nftables.base import BaseSettings, base_tables
+from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.generators import random_cluster, seeded, traffic_of
+from policy_controller.testing.laboratory.addresses import OUTSIDE4, OUTSIDE6, pod_networks
+
+CLUSTERS = 200
+SHARES = 2
+"""The clusters are tried in this many tests, so that two workers share them."""
+CONNECTIONS = 120
+"""Connections tried in each cluster, as many denied as allowed where there are that many."""
+PORTS = (1, 2, 52, 53, 54, 79, 80, 81, 442, 443, 444, 8079, 8080, 8081, 8082, 65534, 65535)
+OUTSIDE = (9, 63, 64, 70, 127, 128, 200)
+HOSTS = range(11, 21)
+
+Record = Callable[[str, object], None]
+
+
+def homes() -> Mapping[Address, str | None]:
+    pods = {
+        network[host]: node
+        for index, node in enumerate(("node-a", "node-b"), start=1)
+        for network in pod_networks(index)
+        for host in HOSTS
+    }
+    return pods | {network[host]: None for network in (OUTSIDE4, OUTSIDE6) for host in OUTSIDE}
+
+
+def chosen(cluster: Cluster, stage: Stage, rng: Random) -> list[tuple[Traffic, Verdict]]:
+    """Connections of both verdicts, by chance."""
+    found: dict[Verdict, list[Traffic]] = {verdict: [] for verdict in Verdict}
+    for traffic in traffic_of(cluster, rng):
+        if stage.can_carry(traffic):
+            found[judge(cluster, traffic).verdict].append(traffic)
+    half = CONNECTIONS // 2
+    return [
+        (traffic, verdict)
+        for verdict, traffics in found.items()
+        for traffic in rng.sample(traffics, min(half, len(traffics)))
+    ]
+
+
+@pytest.mark.packets
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", range(SHARES))
+async def test_evaluator_and_packets_agree_on_generated_clusters(share: int, record_property: Record) -> None:
+    base = base_tables(
+        nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
+    )
+    seeds = range(share, CLUSTERS, SHARES)
+    probes = dict.fromkeys(Verdict, 0)
+    async with Stage(base, homes(), PORTS) as stage:
+        for seed in seeds:
+            rng = seeded(seed)
+            cluster = random_cluster(rng)
+            await stage.enforce(cluster)
+            expected = chosen(cluster, stage, rng)
+            for seen, (traffic, verdict) in zip(
+                await stage.ask(traffic for traffic, _ in expected), expected, strict=True
+            ):
+                assert seen.verdict is verdict, (
+                    f"seed {seed}: {traffic}: {seen.result}\n{judge(cluster, traffic)}"
+                )
+                probes[verdict] += 1
+    record_property("clusters, evaluator == packets", len(seeds))
+    record_property("probes allowed, evaluator == packets", probes[Verdict.ALLOWED])
+    record_property("probes denied, evaluator == packets", probes[Verdict.DENIED])
