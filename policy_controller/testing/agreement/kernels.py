@@ -12,6 +12,7 @@ from typing import Self
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
+from compilers.nftables.table import Table, TableName
 from compilers.nftables.transaction import Transaction
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.testing.laboratory import inside
@@ -35,6 +36,10 @@ class Kernels:
         """Carry the transactions out in order. Raises NftRejectedError."""
         self._process.submit(_run, namespace, tuple(transactions)).result()
 
+    def held(self, namespace: str, tables: Sequence[TableName]) -> tuple[Table | None, ...]:
+        """What the kernel holds of each table; None where there is none. Raises ReadError for a foreign object in one."""
+        return self._process.submit(_held, namespace, tuple(tables)).result()
+
     def forget_connections(self, namespace: str) -> None:
         """Empty the connection table: what was allowed would otherwise go on, since only first packets are judged."""
         self._process.submit(_forget, namespace).result()
@@ -45,6 +50,12 @@ def _run(namespace: str, transactions: tuple[Transaction, ...]) -> None:
         nft = LibNft()
         for transaction in transactions:
             nft.run(transaction)
+
+
+def _held(namespace: str, tables: tuple[TableName, ...]) -> tuple[Table | None, ...]:
+    with inside(namespace):
+        nft = LibNft()
+        return tuple(nft.list_table(table.family, table.name) for table in tables)
 
 
 def _forget(namespace: str) -> None:
