@@ -16,7 +16,7 @@ from compilers.nftables.words import TableFamily
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.enforcer.clock import SystemClock
+from policy_controller.enforcer.clock import Clock, SystemClock
 from policy_controller.enforcer.dry_run import dry_run
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import BOTH, UnknownGates
@@ -45,6 +45,20 @@ FIRST = SnapshotMessage(1, STANDS, WEB_ISOLATED)
 SECOND = DeltaMessage(1, 2, STANDS, digest_of(WEB_CHANGED), difference(WEB_ISOLATED, WEB_CHANGED))
 
 
+SYSTEM = SystemClock()
+
+
+class Impatient(SystemClock):
+    """Never waits, and notes for how long it was to wait."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        await asyncio.sleep(0)
+
+
 @dataclass
 class Node:
     nft: FakeNft
@@ -56,9 +70,9 @@ class Node:
 
 
 @asynccontextmanager
-async def node(address: str) -> AsyncIterator[Node]:
+async def node(address: str, clock: Clock = SYSTEM) -> AsyncIterator[Node]:
     """An enforcer on a fake kernel that follows the operator at the address."""
-    nft, clock, metrics = FakeNft(), SystemClock(), Metrics()
+    nft, metrics = FakeNft(), Metrics()
     kernel = Kernel(nft, BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
 
@@ -182,6 +196,22 @@ class Told(FakeNft):
 
     def list_table(self, family: TableFamily, name: str) -> Table | None:
         return self._nft.list_table(family, name)
+
+
+async def test_streams_that_brought_something_are_followed_soon_and_others_ever_later(address: str) -> None:
+    clock = Impatient()
+    async with serving(address) as operator, node(address, clock):
+        for _ in range(4):
+            stream, _ = await operator.next_stream()
+            await stream.say(FIRST)
+            stream.end()
+        for _ in range(4):
+            stream, _ = await operator.next_stream()
+            stream.end()
+        await operator.next_stream()
+    fruitful, fruitless = clock.waits[:4], clock.waits[4:8]
+    assert max(fruitful) <= SHORTEST_WAIT
+    assert fruitless[-1] > 2 * SHORTEST_WAIT
 
 
 def test_waits_between_attempts_grow_to_a_limit_and_begin_anew_after_success() -> None:
