@@ -134,7 +134,10 @@ def _read_yaml(chunk: str, line: int) -> list[tuple[object, Place]]:
 
 def _read_json(chunk: str, at: int, line: int) -> Iterator[Rooted]:
     """The JSON objects of a text from `at` on; raises ValueError where it is not JSON."""
+    counted = 0
     while at < len(chunk):
+        line += chunk.count("\n", counted, at)
+        counted = at
         value, end = _DECODER.raw_decode(chunk, at)
         _check_depth(value)
         written = chunk[at:end]
@@ -142,7 +145,7 @@ def _read_json(chunk: str, at: int, line: int) -> Iterator[Rooted]:
             # Half a surrogate pair is a string that cannot be written down again: UnicodeEncodeError is a ValueError.
             json.dumps(value, ensure_ascii=False).encode()
         indent = " " * (at - chunk.rfind("\n", 0, at) - 1)
-        yield value, _json_places(indent + written, line + chunk.count("\n", 0, at))
+        yield value, _json_places(indent + written, line)
         at = _skip(chunk, end)
 
 

@@ -167,7 +167,7 @@ def test_peers_that_the_api_server_refuses_close_their_side(
         ({"port": "http", "endPort": 80}, {"endPort"}),
         ({"port": 81, "endPort": 80}, {"endPort"}),
         ({"port": 80, "endPort": 65536}, {"endPort"}),
-        ({"port": 80, "endPort": True}, {"endPort"}),
+        ({"port": 1, "endPort": True}, {"endPort"}),
         ({"port": 80, "endPort": "90"}, {"endPort"}),
     ],
 )
@@ -184,6 +184,7 @@ def test_ports_that_the_api_server_refuses_close_their_side(
         ({"to": []}, "to", "from"),
         ({"form": []}, "form", "did you mean from?"),
         ({"ports": [{"port": "80"}]}, "ports[0].port", "quotes"),
+        ({"ports": [{"port": True}]}, "ports[0].port", "a port number or a port name"),
         (
             {"from": [{"podSelector": {"matchLabels": {"a": True}}}]},
             "from[0].podSelector.matchLabels.a",
@@ -195,6 +196,22 @@ def test_ports_that_the_api_server_refuses_close_their_side(
 )
 def test_messages_name_the_way_out(rule: Tree, path: str, said: str) -> None:
     assert said in faults_of(rule)[path]
+
+
+def test_an_except_of_all_of_its_cidr_is_a_fault_in_files_and_matches_nothing_from_an_api_server() -> None:
+    # Kubernetes' validation: an except "must be a strict subset of `cidr`"; older servers have stored others.
+    rule = {"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "10.9.0.0/8"]}}]}
+    stored = parse_policy(policy_of(ingress=[rule]), Origin.API)
+
+    assert set(faults_of(rule)) == {"from[0].ipBlock.except[1]"}
+    assert not stored.faults
+    assert {path_text(warning.path) for warning in stored.warnings} == {
+        "spec.ingress[0].from[0].ipBlock.except[1]"
+    }
+    assert stored.value is not None
+    [peer] = stored.value.sides[Direction.INGRESS].rules[0].peers or ()
+    assert isinstance(peer, IpBlock)
+    assert peer.ranges() == ()
 
 
 def test_hostile_words_are_escaped_in_messages() -> None:

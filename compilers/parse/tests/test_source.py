@@ -71,6 +71,7 @@ def test_text_is_read_as_kubernetes_reads_it(text: str, expected: list[object]) 
         ("a: *x", "5:4", "no anchor"),
         ("a: &x [*x]", "5:8", "contains itself"),
         ("a: &x {<<: *x}", "5:12", "contains itself"),
+        ("a: &x 1\nb: &x [*x]", "6:8", "contains itself"),
         ("<<: 7", "5:5", "merges only mappings"),
         ("<<: [{}, 7]", "5:5", "merges only mappings"),
         ("a: !!binary aGk=", "5:4", "tag"),
@@ -182,6 +183,13 @@ def test_lists_are_replaced_by_their_items_with_their_positions(text: str, lines
 
     assert values(read) == [{"kind": "A", "x": 1}, pod | {"x": 2}, pod | {"x": 3}]
     assert [document.positions[("x",)].line for document in read.documents] == lines
+
+
+def test_json_objects_one_after_another_have_their_own_positions() -> None:
+    read = read_documents('\n{"a": 1}\n\n{"b":\n 2}  {"c": 3}\n{"d": 4}', "f")
+    found = [document.positions[path] for document in read.documents for path in document.positions if path]
+
+    assert [(position.line, position.column) for position in found] == [(2, 2), (4, 2), (5, 7), (6, 2)]
 
 
 @pytest.mark.parametrize("text", ["kind: List", "kind: List\nitems:", "kind: List\nitems: []"])
