@@ -5,6 +5,7 @@ has a namespace for every address that clusters use; a cluster says which of the
 """
 
 import asyncio
+import enum
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,14 +16,15 @@ from compilers.compile.compiler import compile_nodes
 from compilers.evaluate.decision import Verdict
 from compilers.evaluate.traffic import ICMP, Traffic
 from compilers.model.cluster import Cluster
-from compilers.model.words import Address, Protocol
+from compilers.model.words import Address, Direction, Protocol
 from compilers.nftables.base import Base
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render, render_empty
 from compilers.nftables.transaction import install
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.testing.agreement.kernels import Kernels
-from policy_controller.testing.laboratory import Laboratory, Node
+from policy_controller.testing.agreement.places import Place
+from policy_controller.testing.laboratory import Laboratory, Node, Pod
 from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober, ProbeResult, Transport
 
 TRANSPORT: Final = {Protocol.TCP: Transport.TCP, Protocol.UDP: Transport.UDP, Protocol.SCTP: Transport.SCTP}
@@ -32,6 +34,16 @@ VERDICT: Final[Mapping[Outcome, Verdict]] = {
     Outcome.TIMED_OUT: Verdict.DENIED,
 }
 """What each outcome says of the gates; a refusal comes from the far end, so the packet got there."""
+
+
+class Connections(enum.Enum):
+    """What becomes of the kernels' memory of connections when another state is enforced.
+
+    A test of verdicts wants it empty, since only first packets are judged; one of open connections wants it kept.
+    """
+
+    FORGET = "forget"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +58,30 @@ class Seen:
 class Stage:
     """A laboratory of nodes whose kernels are told rule sets directly; an async context manager.
 
-    `homes` says, for each address, the name of the node it is on, or None for one outside the cluster. Every address
-    answers on `ports` by TCP, UDP and SCTP.
+    Nodes get their addresses by their position in `nodes`. Every place, and every node, answers on `ports` by TCP, UDP
+    and SCTP with its name as identity (a node's is `node/NAME`).
     """
 
-    def __init__(self, base: Base, homes: Mapping[Address, str | None], ports: Sequence[int]) -> None:
+    def __init__(
+        self, base: Base, nodes: Sequence[str], places: Iterable[Place], ports: Iterable[int]
+    ) -> None:
         self._base = base
-        self._homes = homes
-        self._ports = tuple(ports)
+        self._node_names = tuple(nodes)
+        self._places = tuple(places)
+        self._ports = tuple(sorted(ports))
         self._stack = AsyncExitStack()
-        self._found: dict[str, Tables] = {}
+        self._held: dict[str, Tables] = {}
         self._namespaces: dict[Address, str] = {}
+        self._pods: dict[Address, Pod] = {}
 
     async def __aenter__(self) -> Self:
         self.kernels = self._stack.enter_context(Kernels())
         self.laboratory = self._stack.enter_context(Laboratory())
         self.prober = await self._stack.enter_async_context(Prober())
-        for name in sorted({home for home in self._homes.values() if home is not None}):
+        for name in self._node_names:
             self._add_node(self.laboratory.add_node(name))
-        for name, addresses in _inhabitants(self._homes).items():
-            self._add_inhabitant(name, addresses)
+        for place in self._places:
+            self._add_place(place)
         return self
 
     async def __aexit__(
@@ -78,18 +94,57 @@ class Stage:
         """Every address that someone answers to here."""
         return frozenset(self._namespaces)
 
+    def node(self, name: str) -> Node:
+        """A node by name. Raises KeyError."""
+        return self.laboratory.nodes[name]
+
+    def pod_at(self, address: Address) -> Pod:
+        """The pod namespace that has an address, whatever clusters say of it. Raises KeyError."""
+        return self._pods[address]
+
+    def endpoint(self, address: Address) -> Endpoint:
+        """Where a probe from this address starts. Raises KeyError."""
+        return Endpoint(self._namespaces[address], address)
+
     def can_carry(self, traffic: Traffic) -> bool:
         """Whether both ends are here and the protocol is one that a probe can speak."""
         ends = {traffic.source.address, traffic.destination.address}
         spoken = traffic.protocol in TRANSPORT or traffic.protocol in ICMP.values()
         return ends <= self.addresses and spoken and traffic.port != 0
 
-    async def enforce(self, cluster: Cluster) -> None:
-        """Have every node's kernel hold what is compiled from the cluster, by plans from what it holds now."""
+    def tables(
+        self, cluster: Cluster, closed_unknown: frozenset[Direction] = frozenset()
+    ) -> Mapping[str, Tables]:
+        """What every node's kernel should hold for the cluster."""
         rule_sets = compile_nodes(cluster)
-        for name, node in self.laboratory.nodes.items():
-            desired = render(rule_sets.get(name, RuleSet.of(name)), self._base)
-            await asyncio.to_thread(self._apply, node, desired)
+        return {
+            name: render(rule_sets.get(name, RuleSet.of(name)), self._base, closed_unknown)
+            for name in self._node_names
+        }
+
+    async def enforce(self, cluster: Cluster, connections: Connections = Connections.FORGET) -> None:
+        """Have every node's kernel hold what is compiled from the cluster."""
+        await self.hold(self.tables(cluster), connections)
+
+    async def hold(self, tables: Mapping[str, Tables], connections: Connections = Connections.FORGET) -> None:
+        """Have kernels hold these tables, by plans from what they hold now."""
+        for name, desired in tables.items():
+            await asyncio.to_thread(self._apply, self.node(name), desired)
+        if connections is Connections.FORGET:
+            await self.forget_connections()
+
+    async def held(self, node: str) -> Tables:
+        """What a node's kernel says it holds."""
+        names = [table.identity for table in render_empty(self._base).each()]
+        inet, bridge = await asyncio.to_thread(self.kernels.held, self.node(node).namespace, names)
+        if inet is None or bridge is None:
+            raise LookupError(f"node {node} has lost a table")
+        return Tables(inet, bridge)
+
+    async def forget_connections(self) -> None:
+        """Empty the connection table of every node."""
+        for node in self.laboratory.nodes.values():
+            await asyncio.to_thread(self.kernels.forget_connections, node.namespace)
 
     async def ask(self, traffics: Iterable[Traffic]) -> list[Seen]:
         """Send each connection's first packets and say what became of them."""
@@ -102,40 +157,30 @@ class Stage:
 
     def _add_node(self, node: Node) -> None:
         self._namespaces.update(dict.fromkeys(node.addresses, node.namespace))
-        self._found[node.name] = render_empty(self._base)
-        self.kernels.run(node.namespace, [install(table) for table in self._found[node.name].each()])
+        self._held[node.name] = render_empty(self._base)
+        self.kernels.run(node.namespace, [install(table) for table in self._held[node.name].each()])
         self._listen(node.namespace, f"node/{node.name}")
 
-    def _add_inhabitant(self, name: str, addresses: tuple[Address, ...]) -> None:
-        home = self._homes[addresses[0]]
-        if home is None:
-            namespace = self.laboratory.add_outside(name, addresses).namespace
+    def _add_place(self, place: Place) -> None:
+        if place.node is None:
+            namespace = self.laboratory.add_outside(place.name, place.addresses).namespace
         else:
-            namespace = self.laboratory.add_pod(self.laboratory.nodes[home], name, addresses).namespace
-        self._namespaces.update(dict.fromkeys(addresses, namespace))
-        self._listen(namespace, name)
+            pod = self.laboratory.add_pod(self.node(place.node), place.name, place.addresses)
+            namespace = pod.namespace
+            self._pods.update(dict.fromkeys(place.addresses, pod))
+        self._namespaces.update(dict.fromkeys(place.addresses, namespace))
+        self._listen(namespace, place.name)
 
     def _listen(self, namespace: str, identity: str) -> None:
         self.prober.listen(Listener(namespace, identity, self._ports, self._ports, self._ports))
 
     def _apply(self, node: Node, desired: Tables) -> None:
-        phases = plan(self._found[node.name], desired).each()
+        phases = plan(self._held[node.name], desired).each()
         self.kernels.run(node.namespace, [transaction for _, transaction in phases])
-        self.kernels.forget_connections(node.namespace)
-        self._found[node.name] = desired
+        self._held[node.name] = desired
 
     def _probe(self, traffic: Traffic) -> Probe:
-        source = traffic.source.address
         transport = TRANSPORT[traffic.protocol] if isinstance(traffic.protocol, Protocol) else Transport.ICMP
         return Probe(
-            Endpoint(self._namespaces[source], source), traffic.destination.address, transport, traffic.port
+            self.endpoint(traffic.source.address), traffic.destination.address, transport, traffic.port
         )
-
-
-def _inhabitants(homes: Mapping[Address, str | None]) -> Mapping[str, tuple[Address, ...]]:
-    """Namespaces to make: one for each host number of a node, with both its addresses; one for all outside."""
-    inhabitants: dict[str, tuple[Address, ...]] = {}
-    for address, home in homes.items():
-        name = "outside" if home is None else f"{home}-{int(address) % 256}"
-        inhabitants[name] = (*inhabitants.get(name, ()), address)
-    return inhabitants

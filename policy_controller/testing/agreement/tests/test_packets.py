@@ -1,18 +1,17 @@
 """Evaluator and real packets agree on generated clusters: real TCP, UDP, SCTP and ICMP, IPv4 and IPv6."""
 
-from collections.abc import Callable, Mapping
 from random import Random
 
 import pytest
 
-import nft_templates
 from compilers.evaluate.decision import Verdict
 from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import Traffic
 from compilers.model.cluster import Cluster
-from compilers.model.words import Address
-from compilers.nftables.base import BaseSettings, base_tables
 from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.agreement.places import Place, outside
+from policy_controller.testing.agreement.tests.scene import BASE, Record
+from policy_controller.testing.examples import NODES
 from policy_controller.testing.generators import random_cluster, seeded, traffic_of
 from policy_controller.testing.laboratory.addresses import OUTSIDE4, OUTSIDE6, pod_networks
 
@@ -25,17 +24,15 @@ PORTS = (1, 2, 52, 53, 54, 79, 80, 81, 442, 443, 444, 8079, 8080, 8081, 8082, 65
 OUTSIDE = (9, 63, 64, 70, 127, 128, 200)
 HOSTS = range(11, 21)
 
-Record = Callable[[str, object], None]
 
-
-def homes() -> Mapping[Address, str | None]:
-    pods = {
-        network[host]: node
-        for index, node in enumerate(("node-a", "node-b"), start=1)
-        for network in pod_networks(index)
+def places() -> tuple[Place, ...]:
+    """Every address that a generated cluster may give a pod, and some of the blocks' outside."""
+    pods = tuple(
+        Place(f"{node}-{host}", node, tuple(network[host] for network in pod_networks(index)))
+        for index, node in enumerate(NODES, start=1)
         for host in HOSTS
-    }
-    return pods | {network[host]: None for network in (OUTSIDE4, OUTSIDE6) for host in OUTSIDE}
+    )
+    return (*pods, outside(network[host] for network in (OUTSIDE4, OUTSIDE6) for host in OUTSIDE))
 
 
 def chosen(cluster: Cluster, stage: Stage, rng: Random) -> list[tuple[Traffic, Verdict]]:
@@ -56,12 +53,9 @@ def chosen(cluster: Cluster, stage: Stage, rng: Random) -> list[tuple[Traffic, V
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(SHARES))
 async def test_evaluator_and_packets_agree_on_generated_clusters(share: int, record_property: Record) -> None:
-    base = base_tables(
-        nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
-    )
     seeds = range(share, CLUSTERS, SHARES)
     probes = dict.fromkeys(Verdict, 0)
-    async with Stage(base, homes(), PORTS) as stage:
+    async with Stage(BASE, NODES, places(), PORTS) as stage:
         for seed in seeds:
             rng = seeded(seed)
             cluster = random_cluster(rng)

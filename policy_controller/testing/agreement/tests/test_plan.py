@@ -9,11 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import nft_templates
 from compilers.compile.compiler import compile_nodes
 from compilers.model.cluster import Cluster
 from compilers.model.words import Direction
-from compilers.nftables.base import BaseSettings, base_tables
 from compilers.nftables.plan import plan
 from compilers.nftables.references import targets
 from compilers.nftables.render import Tables, render, render_empty
@@ -30,18 +28,15 @@ from compilers.nftables.transaction import (
 from compilers.ruleset.delta import apply, difference
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.libnftables import LibNft
+from policy_controller.testing.agreement.tests.scene import BASE, Record
 from policy_controller.testing.agreement.walk import packet_at, way
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.testing.generators import random_cluster, traffic_of
 from policy_controller.testing.namespaces import PrivateNamespace
 
-BASE = base_tables(
-    nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
-)
 LONG = settings(deadline=None, suppress_health_check=list(HealthCheck))
 KERNEL_PAIRS = 60
 CHOICES = st.randoms(use_true_random=False)
-Record = Callable[[str, object], None]
 
 
 def listed(nft: Nft) -> Tables:

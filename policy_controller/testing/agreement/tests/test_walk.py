@@ -1,19 +1,17 @@
 """Evaluator and compiled tables agree, on generated clusters and on the whole truth table."""
 
 from collections import Counter
-from collections.abc import Callable
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import nft_templates
 from compilers.compile.compiler import compile_nodes
 from compilers.evaluate.decision import Verdict
 from compilers.evaluate.judge import judge
 from compilers.model.cluster import Cluster
-from compilers.nftables.base import BaseSettings, base_tables
+from policy_controller.testing.agreement.tests.scene import BASE, Record
 from policy_controller.testing.agreement.walk import ClusterWalk
 from policy_controller.testing.generators import random_cluster, traffic_of, truth_table
 
@@ -21,13 +19,8 @@ CLUSTERS = 2_000
 SHARES = 4
 """The clusters are tried in this many tests, so that two workers share them."""
 
-BASE = base_tables(
-    nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
-)
 CHOICES = st.randoms(use_true_random=False)
 LONG = settings(deadline=None, suppress_health_check=list(HealthCheck))
-
-Record = Callable[[str, object], None]
 
 
 def compare(cluster: Cluster, rng: Random, seen: Counter[Verdict]) -> None:
