@@ -1,0 +1,125 @@
+"""The documents speak of what is there: tests, files, make targets and lines of the table."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import nft_templates
+from compilers.compile import Compiler
+from compilers.model.words import Direction
+from compilers.nftables.base import BaseSettings, base_tables
+from compilers.nftables.render import render
+from compilers.nftables.writer import write
+from policy_controller.testing.examples import load_example
+
+ROOT: Final = Path(__file__).parents[3]
+DOCUMENTS: Final = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples" / "README.md",
+)
+FENCE: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK: Final = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+ELSEWHERE: Final = re.compile(r"[a-z]+:")
+HEADING: Final = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
+NAMED_TEST: Final = re.compile(r"`(?P<room>\w+)/(?P<file>test_\w+\.py)::(?P<test>\w+)`")
+TEST: Final = re.compile(r"^(?:async )?def (?P<name>test_\w+)", re.MULTILINE)
+COMMAND: Final = re.compile(r"(?:^|`)(?:\$ )?make (?P<target>[a-z]+)\b", re.MULTILINE)
+TARGET: Final = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
+SHOWN_EXAMPLE: Final = "three-tier"
+SHOWN_NODE: Final = "node-a"
+
+documents = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=[str(path.relative_to(ROOT)) for path in DOCUMENTS]
+)
+
+
+def prose(document: Path) -> str:
+    """The text without its blocks of code."""
+    return FENCE.sub("", document.read_text())
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that headings have on a page: lower case, hyphens for spaces, no punctuation."""
+    titles = (found["title"].lower() for found in HEADING.finditer(prose(document)))
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles}
+
+
+def broken_links(document: Path) -> Iterator[str]:
+    for found in LINK.finditer(prose(document)):
+        path, _, anchor = found["target"].partition("#")
+        if ELSEWHERE.match(path):
+            continue
+        target = (document.parent / path).resolve() if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            yield found["target"]
+
+
+def names_of_tests(path: Path) -> set[str]:
+    return {found["name"] for found in TEST.finditer(path.read_text())}
+
+
+def test_every_test_that_the_semantics_name_exists() -> None:
+    rooms: dict[tuple[str, str], set[str]] = {}
+    for top in ("compilers", "policy_controller"):
+        for path in (ROOT / top).rglob("tests/test_*.py"):
+            rooms.setdefault((path.parents[1].name, path.name), set()).update(names_of_tests(path))
+    named = list(NAMED_TEST.finditer((ROOT / "docs" / "semantics.md").read_text()))
+
+    assert named
+    assert not [
+        found[0] for found in named if found["test"] not in rooms.get((found["room"], found["file"]), ())
+    ]
+
+
+def test_every_row_of_the_semantics_names_a_test() -> None:
+    rows = [
+        line for line in (ROOT / "docs" / "semantics.md").read_text().splitlines() if line.startswith("| ")
+    ]
+    cases = [row for row in rows if not row.startswith("| case |")]
+
+    assert not [row for row in cases if not NAMED_TEST.search(row)]
+    # An unescaped bar would move a row's tests into a column that is not shown.
+    assert {row.replace("\\|", "").count("|") for row in cases} == {5}
+
+
+@documents
+def test_every_link_to_a_file_or_heading_leads_there(document: Path) -> None:
+    assert not list(broken_links(document))
+
+
+@documents
+def test_every_make_target_that_is_named_exists(document: Path) -> None:
+    targets = {found["target"] for found in TARGET.finditer((ROOT / "Makefile").read_text())}
+    named = {found["target"] for found in COMMAND.finditer(document.read_text())}
+
+    assert named <= targets
+
+
+def test_every_decision_is_listed() -> None:
+    pages = {path.name for path in (ROOT / "docs" / "decisions").glob("*.md")} - {"README.md"}
+    listed = {
+        found["target"] for found in LINK.finditer((ROOT / "docs" / "decisions" / "README.md").read_text())
+    }
+
+    assert listed == pages
+
+
+def test_every_line_of_the_table_that_is_shown_is_what_a_node_holds() -> None:
+    base = base_tables(
+        nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
+    )
+    rule_set = Compiler(load_example(ROOT / "examples" / SHOWN_EXAMPLE).cluster).node(SHOWN_NODE)
+    tables = render(rule_set, base, frozenset(Direction)).each()
+    text = (ROOT / "docs" / "nftables.md").read_text()
+    shown = [found["text"] for found in FENCE.finditer(text) if found["language"] == "nft"]
+
+    assert shown
+    held = "".join(map(write, tables))
+    for block in shown:
+        for paragraph in block.split("\n\n"):
+            assert paragraph.strip("\n") in held
