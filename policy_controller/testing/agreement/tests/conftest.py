@@ -1,0 +1,19 @@
+"""One stage for a module of packet tests: the evaluator's two namespaces and five pods, and pods to try policies on."""
+
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+
+import pytest_asyncio
+
+from compilers.evaluate.tests.stage import OUTSIDE
+from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.agreement.places import outside, pod_places
+from policy_controller.testing.agreement.tests.scene import BASE, PORTS, STRANGERS, everybody
+from policy_controller.testing.examples import NODES
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage() -> AsyncIterator[Stage]:
+    beyond = outside(map(ip_address, (*OUTSIDE, *STRANGERS)))
+    async with Stage(BASE, NODES, (*pod_places([everybody()]), beyond), PORTS) as stage:
+        yield stage
