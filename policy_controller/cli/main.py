@@ -6,6 +6,7 @@ Knows which commands there are. Knows nothing of what they do.
 import click
 
 from policy_controller.cli.compile_command import compile_command
+from policy_controller.cli.demo.command import demo_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,3 +16,4 @@ def main() -> None:
 
 
 main.add_command(compile_command)
+main.add_command(demo_command)

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Final
 
 import click
-from compilers.parse.cluster import ParsedCluster, parse_cluster
-from compilers.parse.source import Document, read_documents
 
 from compilers.model.faults import Fault
+from compilers.parse.cluster import ParsedCluster, parse_cluster
+from compilers.parse.source import Document, read_documents
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 STANDARD_INPUT: Final = "-"
 
 
-class PathType(click.ParamType):
+class PathType(click.ParamType[str]):
     """A PATH argument: an existing file or directory, or `-`."""
 
     name = "path"
@@ -31,17 +31,23 @@ class PathType(click.ParamType):
         return value
 
 
-def read_cluster(paths: Iterable[str], namespace: str = "default") -> tuple[ParsedCluster, tuple[Fault, ...]]:
-    """The cluster that all paths describe together, and all faults found on the way, in the order of the files.
-
-    Objects that name no namespace get `namespace`.
-    """
+def read_paths(paths: Iterable[str]) -> tuple[tuple[Document, ...], tuple[Fault, ...]]:
+    """Every document of all paths, and what could not be read, in the order of the files."""
     documents: list[Document] = []
     faults: list[Fault] = []
     for name, text in _texts(paths):
         found = read_documents(text, name)
         documents += found.documents
         faults += found.faults
+    return tuple(documents), tuple(faults)
+
+
+def read_cluster(paths: Iterable[str], namespace: str = "default") -> tuple[ParsedCluster, tuple[Fault, ...]]:
+    """The cluster that all paths describe together, and all faults found on the way.
+
+    Objects that name no namespace get `namespace`.
+    """
+    documents, faults = read_paths(paths)
     parsed = parse_cluster(documents, namespace)
     return parsed, (*faults, *parsed.faults)
 

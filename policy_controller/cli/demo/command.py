@@ -1,0 +1,142 @@
+"""`policyctl demo`: flags, the order of acts, and the exit code.
+
+Knows how the parts of a demo follow each other. Each part is a module beside this one.
+"""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+
+from policy_controller.cli.demo.api import Api, RefusedError
+from policy_controller.cli.demo.changes import LiveChanges, telling_pair
+from policy_controller.cli.demo.installation import DemoError, Installation, stored_cluster
+from policy_controller.cli.demo.matrix import check, connections
+from policy_controller.cli.demo.population import Population
+from policy_controller.cli.demo.report import Shown, as_tree, print_tables
+from policy_controller.cli.demo.scene import Scene, scene
+from policy_controller.cli.sources import printable, show_faults
+from policy_controller.testing.examples import PlacementError
+from policy_controller.testing.laboratory import Laboratory, LaboratoryError
+from policy_controller.testing.probe import Prober
+
+FORMATS: Final = ("text", "json")
+
+
+@click.command("demo")
+@click.option(
+    "--policies",
+    "directory",
+    type=click.Path(exists=True, file_okay=False),
+    help="Your own YAML: its policies, and its pods and namespaces where it has any.",
+)
+@click.option("--keep", is_flag=True, help="Leave everything running until you press Ctrl-C.")
+@click.option("-o", "--output", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
+def demo_command(directory: str | None, keep: bool, output: str) -> None:
+    """Run the whole of policy-controller on this machine and show with packets what it does.
+
+    A development API server, the operator, two nodes with an enforcer each and nine pods, all in network namespaces.
+    Every pair and port is probed with real packets and compared with what the reference evaluator expects; then a policy
+    and a pod come, change and go, and the time each takes to reach the kernel and the packets is shown. Needs root.
+
+    The exit code is 1 when packets saw something else than expected.
+    """
+    if os.geteuid() != 0:
+        raise click.ClickException("needs root: it makes network namespaces and loads nftables rule sets")
+    try:
+        shown = asyncio.run(_demo(directory, keep, output))
+    except (DemoError, LaboratoryError, PlacementError, RefusedError) as error:
+        raise click.ClickException(str(error)) from error
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise SystemExit(130) from None
+    raise SystemExit(0 if shown.holds else 1)
+
+
+async def _demo(directory: str | None, keep: bool, output: str) -> Shown:
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+    if this is not None:
+        loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    started = time.monotonic()
+    staged = scene(directory)
+    show_faults(staged.faults)
+    for kind, count in staged.skipped.items():
+        click.echo(f"skipped: {count} {printable(kind)}", err=True)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="policy-controller-demo-")))
+        laboratory = stack.enter_context(Laboratory())
+        prober = await stack.enter_async_context(Prober())
+        installation = stack.enter_context(Installation(laboratory, folder))
+        _say("starting API server, operator and two nodes")
+        await installation.start_api_server()
+        installation.start_operator()
+        api = await stack.enter_async_context(Api(installation.kubeconfig))
+        population = Population(api, laboratory, prober, staged.ports)
+        shown = await _acts(staged, api, installation, population, prober, laboratory)
+        _print(shown, output)
+        _say(
+            f"{len(shown.checked)} connections checked, {len(shown.mismatches)} mismatches, "
+            f"{time.monotonic() - started:.1f} s"
+        )
+        if keep:
+            _tell_how_to_look(installation, population)
+            await asyncio.Event().wait()
+        return shown
+
+
+async def _acts(
+    staged: Scene,
+    api: Api,
+    installation: Installation,
+    population: Population,
+    prober: Prober,
+    laboratory: Laboratory,
+) -> Shown:
+    for node in staged.cluster.nodes.values():
+        await asyncio.to_thread(laboratory.add_node, node.name)
+        await population.add_node(node)
+        installation.start_enforcer(node.name)
+    await population.add_outside()
+    for document in staged.objects:
+        if document.get("kind") != "Pod":
+            await api.create(document)
+    await population.add_pods(staged.objects, staged.cluster)
+    cluster = await stored_cluster(api)
+    _say(f"waiting until the kernels hold what {len(cluster.policies)} policies compile to")
+    await installation.in_force(cluster, seconds=60)
+    traffics = tuple(connections(cluster, staged.ports))
+    _say(f"making {len(traffics)} connections")
+    checked = await check(cluster, traffics, prober, population.namespaces)
+    pair = telling_pair(cluster, iter(traffics), staged.ports)
+    if pair is None:
+        _say("no pod is open to another that could show a policy's coming and going: no live changes")
+        return Shown(checked, ())
+    _say("making changes")
+    return Shown(checked, await LiveChanges(api, installation, population, prober).run(pair, cluster))
+
+
+def _print(shown: Shown, output: str) -> None:
+    if output == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(as_tree(shown)), indent=2))
+    else:
+        print_tables(Console(highlight=False), shown)
+
+
+def _tell_how_to_look(installation: Installation, population: Population) -> None:
+    _say(f"kubeconfig: {installation.kubeconfig}")
+    for pod, namespace in population.shells().items():
+        _say(f"shell in {pod}: ip netns exec {namespace} sh")
+    for namespace in installation.node_namespaces():
+        _say(f"rule set of a node: ip netns exec {namespace} nft list ruleset")
+    _say("Ctrl-C ends it all")
+
+
+def _say(sentence: str) -> None:
+    click.echo(printable(sentence), err=True)

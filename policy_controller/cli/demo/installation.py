@@ -1,0 +1,183 @@
+"""The processes of an installation: API server, operator, an enforcer in each node.
+
+Knows how each is started and when all of them have put a cluster state in force. Knows nothing of pods or probes.
+"""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import nft_templates
+from compilers.compile.compiler import Compiler
+from compilers.model.cluster import Cluster
+from compilers.nftables.base import BaseSettings, base_tables
+from compilers.nftables.render import render
+from compilers.parse.field import Origin, Parsed
+from compilers.parse.objects import parse_namespace, parse_node, parse_pod
+from compilers.parse.policy import parse_policy
+from policy_controller.cli.demo.api import Api
+from policy_controller.testing.agreement.kernels import Kernels
+from policy_controller.testing.laboratory import Laboratory
+
+T = TypeVar("T")
+
+POD_INTERFACE: Final = "cni0"
+START_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 20.0
+POLL_SECONDS: Final = 0.02
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text says what did not come about and shows what the processes said."""
+
+
+class Installation:
+    """Starts processes in order and ends them; a context manager. `directory` holds their socket, files and logs."""
+
+    def __init__(self, laboratory: Laboratory, directory: Path) -> None:
+        self._laboratory = laboratory
+        self._directory = directory
+        self._stack = ExitStack()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._base = base_tables(
+            nft_templates.read(nft_templates.INET),
+            nft_templates.read(nft_templates.BRIDGE),
+            BaseSettings((POD_INTERFACE,)),
+        )
+        self.kubeconfig = directory / "kubeconfig"
+
+    def __enter__(self) -> Self:
+        self._kernels = self._stack.enter_context(Kernels())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._processes.values()):
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._stack.close()
+
+    async def start_api_server(self) -> None:
+        """Returns once the kubeconfig is written."""
+        server = (sys.executable, "-m", "policy_controller.testing.api_server", "--port", "0")
+        # Malformed policies are stored, as an older server may have them, so that a demo can show what they close.
+        self._start("api-server", *server, "--no-validate", "--kubeconfig", str(self.kubeconfig))
+        await self._until(self.kubeconfig.exists, START_SECONDS, "the API server to listen")
+
+    def start_operator(self) -> None:
+        """Starts the operator on the API server."""
+        self._start(
+            "operator",
+            script("policy-controller"),
+            *(
+                "--kubeconfig",
+                str(self.kubeconfig),
+                "--listen",
+                self._socket,
+                "--admin",
+                f"127.0.0.1:{free_port()}",
+            ),
+        )
+
+    def start_enforcer(self, node: str) -> None:
+        """Starts the enforcer of a node, in the node's network namespace."""
+        log = self._log(f"enforcer-{node}")
+        argv = [script("policy-enforcer"), "--node", node, "--operator", self._socket]
+        self._processes[f"enforcer-{node}"] = self._laboratory.spawn(
+            self._laboratory.nodes[node].namespace,
+            [*argv, "--pod-interfaces", POD_INTERFACE],
+            stdout=log,
+            stderr=log,
+        )
+
+    async def in_force(self, cluster: Cluster, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until every node's kernel holds exactly what this cluster state compiles to. Raises DemoError."""
+        compiler = Compiler(cluster)
+        desired = {name: render(compiler.node(name), self._base).each() for name in self._laboratory.nodes}
+
+        async def holds() -> bool:
+            for name, tables in desired.items():
+                names = [table.identity for table in tables]
+                namespace = self._laboratory.nodes[name].namespace
+                if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
+                    return False
+            return True
+
+        await self._until_async(holds, seconds, "the nodes' kernels to hold the compiled rule sets")
+
+    def node_namespaces(self) -> tuple[str, ...]:
+        """The network namespaces of the nodes."""
+        return tuple(node.namespace for node in self._laboratory.nodes.values())
+
+    @property
+    def _socket(self) -> str:
+        return f"unix://{self._directory}/operator.sock"
+
+    def _start(self, name: str, *argv: str) -> None:
+        log = self._log(name)
+        # However this process ends, they end with it.
+        command = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
+        self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own programs
+
+    def _log(self, name: str) -> int:
+        return self._stack.enter_context((self._directory / f"{name}.log").open("wb")).fileno()
+
+    async def _until(self, done: Callable[[], bool], seconds: float, what: str) -> None:
+        async def answer() -> bool:
+            return done()
+
+        await self._until_async(answer, seconds, what)
+
+    async def _until_async(self, done: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not await done():
+            ended = [name for name, process in self._processes.items() if process.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                reason = f"{', '.join(ended)} ended" if ended else f"{seconds:.0f} s have passed"
+                raise DemoError(f"waiting for {what}, but {reason}\n{self._last_words()}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _last_words(self) -> str:
+        lines: list[str] = []
+        for name in self._processes:
+            text = (self._directory / f"{name}.log").read_text("utf-8", "replace")
+            lines += [f"{name}: {line}" for line in text.splitlines()[-8:]]
+        return "\n".join(lines)
+
+
+async def stored_cluster(api: Api) -> Cluster:
+    """The cluster state that the API server holds, read as the operator reads it."""
+    return Cluster.of(
+        _read(parse_namespace, await api.list("Namespace")),
+        _read(parse_pod, await api.list("Pod")),
+        _read(parse_policy, await api.list("NetworkPolicy")),
+        _read(parse_node, await api.list("Node")),
+    )
+
+
+def _read(parse: Callable[[object, Origin], Parsed[T]], trees: Iterable[object]) -> Iterator[T]:
+    for tree in trees:
+        value = parse(tree, Origin.API).value
+        if value is not None:
+            yield value
+
+
+def script(name: str) -> str:
+    """The path of a program that is installed beside this interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,233 @@
+"""What a demo shows: the matrix, the denied connections and the changes, as tables or as JSON.
+
+Knows how results are printed. Names from files go through `shown`, so a terminal never obeys them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compilers.evaluate.decision import Verdict
+from compilers.evaluate.ends import shown
+from compilers.evaluate.traffic import Traffic
+from policy_controller.cli.demo.changes import Change
+from policy_controller.cli.demo.matrix import Checked
+
+SCHEMA: Final = "demo/v1"
+MOST_SOURCES: Final = 14
+"""Wider, the two halves of the matrix no longer fit beside each other."""
+
+ALLOWED, DENIED, WRONG = "✓", "·", "✗"
+STYLES: Final = {ALLOWED: "green", DENIED: "dim", WRONG: "bold red"}
+
+Cell = dict[int, Checked]
+"""What was checked for one source and service, by IP version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that a demo found out."""
+
+    checked: Sequence[Checked]
+    changes: Sequence[Change]
+
+    @property
+    def mismatches(self) -> tuple[Checked, ...]:
+        """Connections of which packets saw something else than expected."""
+        return tuple(one for one in self.checked if not one.agrees)
+
+    @property
+    def holds(self) -> bool:
+        """Whether packets agreed everywhere, and every change reached them."""
+        return not self.mismatches and all(change.packet_ms is not None for change in self.changes)
+
+
+def as_tree(found: Shown) -> dict[str, Any]:
+    """The JSON of `--output json`, schema demo/v1."""
+    denied = {
+        tuple(_denied(one).items()): _denied(one)
+        for one in found.checked
+        if one.decision.verdict is Verdict.DENIED and one.agrees
+    }
+    return {
+        "schema": SCHEMA,
+        "checked": len(found.checked),
+        "mismatches": [_mismatch(one) for one in found.mismatches],
+        "changes": [
+            {
+                "what": change.what,
+                "kernel_ms": _rounded(change.kernel_ms),
+                "packet_ms": _rounded(change.packet_ms),
+            }
+            for change in found.changes
+        ],
+        "denied": [{**one, "policies": list(one["policies"])} for one in denied.values()],
+    }
+
+
+def _connection(traffic: Traffic) -> dict[str, Any]:
+    protocol = traffic.protocol if isinstance(traffic.protocol, int) else traffic.protocol.value
+    return {
+        "source": str(traffic.source),
+        "destination": str(traffic.destination),
+        "protocol": protocol,
+        "port": traffic.port,
+    }
+
+
+def _denied(one: Checked) -> dict[str, Any]:
+    direction = one.decision.deciding_direction
+    policies = tuple(f"{policy.namespace}/{policy.name}" for policy in one.decision.policies)
+    return {
+        **_connection(one.decision.traffic),
+        "direction": direction.value if direction is not None else None,
+        "policies": policies,
+    }
+
+
+def _mismatch(one: Checked) -> dict[str, Any]:
+    return {
+        **_connection(one.decision.traffic),
+        "family": one.decision.traffic.family.value,
+        "expected": one.decision.verdict.value,
+        "seen": one.seen.value if one.seen is not None else None,
+        "outcome": one.result.outcome.value,
+        "reason": one.result.reason,
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
+
+
+def print_tables(console: Console, found: Shown) -> None:
+    """The whole report for a person."""
+    _print_matrix(console, found.checked)
+    _print_denied(console, found.checked)
+    if found.changes:
+        _print_changes(console, found.changes)
+    for one in found.mismatches:
+        seen = one.seen.value if one.seen is not None else one.result.outcome.value
+        console.print(
+            Text(
+                f"mismatch: {one.decision.traffic}: expected {one.decision.verdict.value}, packets: {seen}",
+                "red",
+            )
+        )
+
+
+def _print_matrix(console: Console, checked: Sequence[Checked]) -> None:
+    sources = list(dict.fromkeys(str(one.decision.traffic.source) for one in checked))
+    rows: dict[str, dict[str, Cell]] = {}
+    for one in checked:
+        traffic = one.decision.traffic
+        cells = rows.setdefault(f"{traffic.destination} {traffic.service}", {})
+        cells.setdefault(str(traffic.source), {})[traffic.family.value] = one
+    if len(sources) > MOST_SOURCES:
+        console.print(
+            f"{len(sources)} sources and {len(rows)} services: too wide for a matrix, see --output json"
+        )
+        return
+    table = Table(title="Who reaches whom", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("to", no_wrap=True)
+    table.add_column("seen by packets\n" + _numbers(sources), no_wrap=True)
+    table.add_column("expected\n" + _numbers(sources), no_wrap=True)
+    for name, cells in rows.items():
+        table.add_row(
+            name,
+            _marks(cells.get(source, {}) for source in sources),
+            Text(" ".join(_expected(cells.get(source, {})) for source in sources)),
+        )
+    console.print(table)
+    names = ", ".join(f"{_digit(index)} {name}" for index, name in enumerate(sources))
+    console.print(f"from: {names}", highlight=False)
+    console.print(
+        f"{ALLOWED} allowed, {DENIED} denied, 4 or 6 allowed by that family only, {WRONG} not as expected\n",
+        highlight=False,
+    )
+
+
+def _numbers(sources: Sequence[str]) -> str:
+    return " ".join(_digit(index) for index in range(len(sources)))
+
+
+def _digit(index: int) -> str:
+    return "123456789abcdefghijklmnop"[index]
+
+
+def _marks(cells: Iterable[Cell]) -> Text:
+    text = Text()
+    for index, cell in enumerate(cells):
+        mark = _mark({version: one.seen for version, one in cell.items()})
+        if any(not one.agrees for one in cell.values()):
+            mark = WRONG
+        text.append(mark if index == 0 else f" {mark}", STYLES.get(mark))
+    return text
+
+
+def _expected(cell: Cell) -> str:
+    return _mark({version: one.decision.verdict for version, one in cell.items()})
+
+
+def _mark(verdicts: Mapping[int, Verdict | None]) -> str:
+    if not verdicts:
+        return " "
+    allowed = [version for version, verdict in verdicts.items() if verdict is Verdict.ALLOWED]
+    if len(allowed) == len(verdicts):
+        return ALLOWED
+    return str(allowed[0]) if allowed else DENIED
+
+
+def _print_denied(console: Console, checked: Iterable[Checked]) -> None:
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for one in checked:
+        direction = one.decision.deciding_direction
+        if direction is None:
+            continue
+        traffic = one.decision.traffic
+        policies = ", ".join(
+            f"{shown(policy.namespace)}/{shown(policy.name)}" for policy in one.decision.policies
+        )
+        sources = grouped.setdefault(
+            (f"{traffic.destination} {traffic.service}", direction.value, policies), []
+        )
+        if str(traffic.source) not in sources:
+            sources.append(str(traffic.source))
+    if not grouped:
+        return
+    table = Table(
+        title="Denied, and the policies that isolate", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    for column in ("to", "at", "isolated by", "from"):
+        table.add_column(column, overflow="fold")
+    for (service, gate, isolating), names in grouped.items():
+        table.add_row(service, gate.lower(), isolating, _few(names))
+    console.print(table)
+    console.print()
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
+
+
+def _print_changes(console: Console, changes: Iterable[Change]) -> None:
+    table = Table(title="Changes, made live", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("change")
+    table.add_column("connection", overflow="fold")
+    table.add_column("then")
+    table.add_column("kernel", justify="right", no_wrap=True)
+    table.add_column("first packet", justify="right", no_wrap=True)
+    for change in changes:
+        table.add_row(
+            change.what, change.pair, change.expected.value, _time(change.kernel_ms), _time(change.packet_ms)
+        )
+    console.print(table)
+    console.print("times run from the write to the API server\n", highlight=False)
+
+
+def _time(milliseconds: float | None) -> str:
+    return "never" if milliseconds is None else f"{milliseconds:.0f} ms"
