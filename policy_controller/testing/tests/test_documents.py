@@ -30,6 +30,9 @@ NAMED_TEST: Final = re.compile(r"`(?P<room>\w+)/(?P<file>test_\w+\.py)::(?P<test
 TEST: Final = re.compile(r"^(?:async )?def (?P<name>test_\w+)", re.MULTILINE)
 COMMAND: Final = re.compile(r"(?:^|`)(?:\$ )?make (?P<target>[a-z]+)\b", re.MULTILINE)
 TARGET: Final = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
+NAMED_FILE: Final = re.compile(r"`(?P<path>[\w./-]+\.(?:py|nft|proto|toml))(?:::\w+)?`")
+NAMED_FLAG: Final = re.compile(r"`(?P<flag>--[a-z-]+)")
+TOPS: Final = ("compilers", "policy_controller", "nft_templates")
 SHOWN_EXAMPLE: Final = "three-tier"
 SHOWN_NODE: Final = "node-a"
 
@@ -65,7 +68,7 @@ def names_of_tests(path: Path) -> set[str]:
 
 def test_every_test_that_the_semantics_name_exists() -> None:
     rooms: dict[tuple[str, str], set[str]] = {}
-    for top in ("compilers", "policy_controller"):
+    for top in TOPS:
         for path in (ROOT / top).rglob("tests/test_*.py"):
             rooms.setdefault((path.parents[1].name, path.name), set()).update(names_of_tests(path))
     named = list(NAMED_TEST.finditer((ROOT / "docs" / "semantics.md").read_text()))
@@ -76,13 +79,13 @@ def test_every_test_that_the_semantics_name_exists() -> None:
     ]
 
 
-def test_every_row_of_the_semantics_names_a_test() -> None:
+def test_every_row_of_the_semantics_names_a_test_or_says_that_there_is_none() -> None:
     rows = [
         line for line in (ROOT / "docs" / "semantics.md").read_text().splitlines() if line.startswith("| ")
     ]
     cases = [row for row in rows if not row.startswith("| case |")]
 
-    assert not [row for row in cases if not NAMED_TEST.search(row)]
+    assert not [row for row in cases if not NAMED_TEST.search(row) and not row.endswith("| none |")]
     # An unescaped bar would move a row's tests into a column that is not shown.
     assert {row.replace("\\|", "").count("|") for row in cases} == {5}
 
@@ -98,6 +101,25 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
     named = {found["target"] for found in COMMAND.finditer(document.read_text())}
 
     assert named <= targets
+
+
+@documents
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    """By the end of its path; a test also without the folder `tests`."""
+    held = [path.relative_to(ROOT).as_posix() for top in TOPS for path in (ROOT / top).rglob("*.*")]
+    held += [path.name for path in ROOT.iterdir()]
+    held += [path.replace("/tests/", "/") for path in held]
+    ends = tuple(f"/{found['path']}" for found in NAMED_FILE.finditer(prose(document)))
+
+    assert not [end for end in ends if not any(f"/{path}".endswith(end) for path in held)]
+
+
+@documents
+def test_every_flag_that_is_named_is_one_of_a_program(document: Path) -> None:
+    code = "".join(path.read_text() for path in (ROOT / "policy_controller").rglob("*.py"))
+    flags = set(re.findall(r"[\"/](--[a-z-]+)[\"/]", code))
+
+    assert {found["flag"] for found in NAMED_FLAG.finditer(prose(document))} <= flags
 
 
 def test_every_decision_is_listed() -> None:
