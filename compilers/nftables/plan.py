@@ -14,11 +14,11 @@ A crash after any of them leaves either the old policy whole or the new one, and
 """
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from compilers.nftables.render import Tables
+from compilers.nftables.render import UNKNOWN_SLOT, Tables
 from compilers.nftables.table import Chain, Element, NamedMap, NamedSet, SetKind, Table, TableName
 from compilers.nftables.transaction import (
     AddChain,
@@ -40,18 +40,14 @@ SELF: Final = frozenset({"self4", "self6"})
 """Pairs of one pod's own addresses: allowed in every state, so they may join before anything else does."""
 
 
+KNOWN: Final = frozenset({"known4", "known6"})
+"""Addresses of the node's pods, which the slots for unknown addresses look at."""
+
+
 class Gates(enum.Enum):
     """Which elements of verdict maps leave: those that lead elsewhere afterwards, or those of open gates too."""
 
     LED_ELSEWHERE = "led elsewhere"
-    ALL = "all"
-
-
-class Joining(enum.Enum):
-    """Whose elements join: pairs of a pod with itself, all other sets, or every set."""
-
-    SELF = "self"
-    OTHERS = "others"
     ALL = "all"
 
 
@@ -114,12 +110,8 @@ def _prepare(found: Table, desired: Table) -> Iterator[Command]:
 def _switch(found: Table, desired: Table) -> Iterator[Command]:
     """Elements leave before others join, so that an address can change owner; then chains get their new rules."""
     rewritten = tuple(_rewritten_chains(found, desired))
-    if rewritten:
-        yield from _leaving(found, desired, Gates.LED_ELSEWHERE)
-        yield from _joining(found, desired, Joining.SELF)
-    else:
-        yield from _leaving(found, desired, Gates.ALL)
-        yield from _joining(found, desired, Joining.ALL)
+    yield from _leaving(found, desired, Gates.LED_ELSEWHERE if rewritten else Gates.ALL)
+    yield from _joining(found, desired, lambda name: not _waits(name, rewritten))
     for before, after in _gate_maps(found, desired):
         yield from _lead(desired.identity, before, after)
     for chain in rewritten:
@@ -128,10 +120,11 @@ def _switch(found: Table, desired: Table) -> Iterator[Command]:
 
 
 def _admit(found: Table, desired: Table) -> Iterator[Command]:
-    if any(_rewritten_chains(found, desired)):
+    rewritten = tuple(_rewritten_chains(found, desired))
+    if rewritten:
         for before, after in _gate_maps(found, desired):
             yield from _unlead(desired.identity, after, before.elements.keys() - after.elements.keys())
-        yield from _joining(found, desired, Joining.OTHERS)
+        yield from _joining(found, desired, lambda name: _waits(name, rewritten))
 
 
 def _leaving(found: Table, desired: Table, gates: Gates) -> Iterator[Command]:
@@ -144,10 +137,19 @@ def _leaving(found: Table, desired: Table, gates: Gates) -> Iterator[Command]:
         yield from _unlead(desired.identity, after_map, gone)
 
 
-def _joining(found: Table, desired: Table, joining: Joining) -> Iterator[Command]:
+def _waits(name: str, rewritten: tuple[Chain, ...]) -> bool:
+    """Whether elements of this set join in admit rather than in switch."""
+    if not rewritten or name in SELF:
+        return False
+    # Unknown addresses are dropped from this commit on: who is known must be known by then.
+    return not (
+        name in KNOWN and any(chain.name in UNKNOWN_SLOT.values() and chain.rules for chain in rewritten)
+    )
+
+
+def _joining(found: Table, desired: Table, now: Callable[[str], bool]) -> Iterator[Command]:
     for before, after in _kept_sets(found, desired):
-        own = Joining.SELF if after.declaration.name in SELF else Joining.OTHERS
-        if joining in (Joining.ALL, own):
+        if now(after.declaration.name):
             yield from _put(desired.identity, after, after.elements - before.elements)
 
 

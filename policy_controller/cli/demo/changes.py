@@ -159,10 +159,14 @@ class LiveChanges:
             try:
                 first = await watch.changed_to(OUTCOME[expected], since=written, within=WITHIN_SECONDS)
             except ProbeError:
-                return Change(what, str(traffic), expected, None, None)
+                return Change(what, _shown(traffic), expected, None, None)
             committed = [moment for one in commits for moment in one.between(written, first.sent_at)]
             kernel_ms = (max(committed) - written) * 1000 if committed else None
-            return Change(what, str(traffic), expected, kernel_ms, (first.sent_at - written) * 1000)
+            return Change(what, _shown(traffic), expected, kernel_ms, (first.sent_at - written) * 1000)
+
+
+def _shown(traffic: Traffic) -> str:
+    return f"{traffic.source} -> {traffic.destination} {traffic.service}"
 
 
 def _policy(pair: Pair, rules: list[Json]) -> Json:

@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -87,7 +87,9 @@ async def _demo(directory: str | None, keep: bool, output: str) -> Shown:
         )
         if keep:
             _tell_how_to_look(installation, population)
-            await asyncio.Event().wait()
+            # Ctrl-C is how this ends, so it is no failure.
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
         return shown
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,13 +15,15 @@ from rich.text import Text
 from compilers.evaluate.decision import Verdict
 from compilers.evaluate.ends import shown
 from compilers.evaluate.traffic import Traffic
+from compilers.model.words import Direction
 from policy_controller.cli.demo.changes import Change
 from policy_controller.cli.demo.matrix import Checked
 
 SCHEMA: Final = "demo/v1"
-MOST_SOURCES: Final = 14
-"""Wider, the two halves of the matrix no longer fit beside each other."""
+MOST_SOURCES: Final = 24
+"""Wider, the two halves of the matrix no longer fit beside each other in 80 columns."""
 
+DIGITS: Final = "123456789abcdefghijklmnopqrstuvwxyz"
 ALLOWED, DENIED, WRONG = "✓", "·", "✗"
 STYLES: Final = {ALLOWED: "green", DENIED: "dim", WRONG: "bold red"}
 
@@ -121,7 +124,7 @@ def print_tables(console: Console, found: Shown) -> None:
 
 
 def _print_matrix(console: Console, checked: Sequence[Checked]) -> None:
-    sources = list(dict.fromkeys(str(one.decision.traffic.source) for one in checked))
+    sources = sorted({str(one.decision.traffic.source) for one in checked}, key=_pods_first)
     rows: dict[str, dict[str, Cell]] = {}
     for one in checked:
         traffic = one.decision.traffic
@@ -134,38 +137,33 @@ def _print_matrix(console: Console, checked: Sequence[Checked]) -> None:
         return
     table = Table(title="Who reaches whom", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("to", no_wrap=True)
-    table.add_column("seen by packets\n" + _numbers(sources), no_wrap=True)
-    table.add_column("expected\n" + _numbers(sources), no_wrap=True)
-    for name, cells in rows.items():
+    digits = DIGITS[: len(sources)]
+    table.add_column(f"seen by packets\n{digits}", no_wrap=True)
+    table.add_column(f"expected\n{digits}", no_wrap=True)
+    for name, cells in sorted(rows.items(), key=lambda row: _pods_first(row[0])):
         table.add_row(
             name,
             _marks(cells.get(source, {}) for source in sources),
-            Text(" ".join(_expected(cells.get(source, {})) for source in sources)),
+            Text("".join(_expected(cells.get(source, {})) for source in sources)),
         )
     console.print(table)
-    names = ", ".join(f"{_digit(index)} {name}" for index, name in enumerate(sources))
-    console.print(f"from: {names}", highlight=False)
+    legend = Columns(
+        (f"{digit} {name}" for digit, name in zip(digits, sources, strict=True)), column_first=True
+    )
+    console.print("from", legend, highlight=False)
     console.print(
         f"{ALLOWED} allowed, {DENIED} denied, 4 or 6 allowed by that family only, {WRONG} not as expected\n",
         highlight=False,
     )
 
 
-def _numbers(sources: Sequence[str]) -> str:
-    return " ".join(_digit(index) for index in range(len(sources)))
-
-
-def _digit(index: int) -> str:
-    return "123456789abcdefghijklmnop"[index]
-
-
 def _marks(cells: Iterable[Cell]) -> Text:
     text = Text()
-    for index, cell in enumerate(cells):
+    for cell in cells:
         mark = _mark({version: one.seen for version, one in cell.items()})
         if any(not one.agrees for one in cell.values()):
             mark = WRONG
-        text.append(mark if index == 0 else f" {mark}", STYLES.get(mark))
+        text.append(mark, STYLES.get(mark))
     return text
 
 
@@ -183,35 +181,47 @@ def _mark(verdicts: Mapping[int, Verdict | None]) -> str:
 
 
 def _print_denied(console: Console, checked: Iterable[Checked]) -> None:
-    grouped: dict[tuple[str, str, str], list[str]] = {}
+    """A line for each gate that denied something: the pod it is of, who isolates it, and what it did not let pass."""
+    grouped: dict[tuple[str, str, str], tuple[list[str], list[str]]] = {}
     for one in checked:
         direction = one.decision.deciding_direction
         if direction is None:
             continue
         traffic = one.decision.traffic
+        subject, other = traffic.destination, traffic.source
+        if direction is Direction.EGRESS:
+            subject, other = other, subject
         policies = ", ".join(
             f"{shown(policy.namespace)}/{shown(policy.name)}" for policy in one.decision.policies
         )
-        sources = grouped.setdefault(
-            (f"{traffic.destination} {traffic.service}", direction.value, policies), []
-        )
-        if str(traffic.source) not in sources:
-            sources.append(str(traffic.source))
+        others, services = grouped.setdefault((str(subject), direction.field, policies), ([], []))
+        others.append(str(other))
+        services.append(traffic.service)
     if not grouped:
         return
     table = Table(
         title="Denied, and the policies that isolate", title_justify="left", box=None, padding=(0, 1, 0, 0)
     )
-    for column in ("to", "at", "isolated by", "from"):
+    for column in ("pod", "gate", "isolated by", "not admitted"):
         table.add_column(column, overflow="fold")
-    for (service, gate, isolating), names in grouped.items():
-        table.add_row(service, gate.lower(), isolating, _few(names))
+    for (subject_name, gate, isolating), (others, services) in sorted(grouped.items()):
+        word = "from" if gate == Direction.INGRESS.field else "to"
+        table.add_row(subject_name, gate, isolating, f"{_few(services)} {word} {_few(others)}")
     console.print(table)
     console.print()
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
+def _pods_first(name: str) -> tuple[bool, str]:
+    return "/" not in name, name
+
+
+def _few(names: Iterable[str]) -> str:
+    distinct = sorted(set(names), key=_pods_first)
+    return (
+        ", ".join(distinct)
+        if len(distinct) <= 3
+        else f"{distinct[0]}, {distinct[1]} and {len(distinct) - 2} more"
+    )
 
 
 def _print_changes(console: Console, changes: Iterable[Change]) -> None:

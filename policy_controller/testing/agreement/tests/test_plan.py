@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import IPv4Address
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from compilers.compile.compiler import compile_nodes
 from compilers.model.cluster import Cluster
+from compilers.model.faults import ObjectRef
 from compilers.model.words import Direction
 from compilers.nftables.plan import plan
 from compilers.nftables.references import targets
@@ -20,12 +22,14 @@ from compilers.nftables.transaction import (
     AddChain,
     AddElements,
     AddRule,
+    FlushChain,
     MapElement,
     Nft,
     Transaction,
     install,
 )
 from compilers.ruleset.delta import apply, difference
+from compilers.ruleset.parts import PodEntry, PolicyClass
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.testing.agreement.tests.scene import BASE, Record
@@ -138,6 +142,20 @@ def test_switch_leads_only_to_chains_that_an_earlier_transaction_committed(rng: 
                 assert not isinstance(element, MapElement) or element.verdict.chain in committed
         if isinstance(command, AddRule):
             assert set(targets(command.rule)) <= committed
+
+
+def test_pods_are_known_no_later_than_unknown_addresses_are_dropped() -> None:
+    policy_class = PolicyClass(Direction.INGRESS, (ObjectRef("NetworkPolicy", "shop", "deny"),), ())
+    running = PodEntry("1", "shop", "web", (IPv4Address("10.244.1.11"),))
+    waiting = PodEntry("2", "shop", "db", ingress=policy_class.name)
+    rule_set = RuleSet.of("node-a", classes=[policy_class], pods=[running, waiting])
+
+    phases = plan(render_empty(BASE), render(rule_set, BASE, frozenset({Direction.INGRESS})))
+
+    switched = {
+        command.name for command in phases.switch.commands if isinstance(command, AddElements | FlushChain)
+    }
+    assert {"known4", "unknown-ingress"} <= switched
 
 
 @settings(LONG, phases=(Phase.generate,))
