@@ -1,0 +1,78 @@
+"""policyctl demo: the main job from end to end, through the installed script, with real packets."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compilers.evaluate.decision import Verdict
+from policy_controller.cli.demo.changes import Change
+from policy_controller.cli.demo.report import Shown
+from policy_controller.cli.demo.scene import scene
+from policy_controller.cli.tests.running import policyctl
+
+BROKEN = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: shop, name: broken}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+    - from: [{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: shop, name: web}
+"""
+
+
+@pytest.mark.packets
+def test_the_demo_agrees_with_the_evaluator_and_shows_every_change_reach_packets() -> None:
+    done = policyctl("demo", "--output", "json")
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"] == "demo/v1"
+    assert found["checked"] >= 150
+    assert found["mismatches"] == []
+    assert len(found["changes"]) == 5
+    for change in found["changes"]:
+        assert 0 < change["packet_ms"] < 5000, change
+    assert {"source", "destination", "protocol", "port", "direction", "policies"} == set(found["denied"][0])
+    assert all(one["policies"] for one in found["denied"])
+
+
+@pytest.mark.packets
+def test_the_demo_takes_the_users_policies_and_closes_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "policies.yaml").write_text(BROKEN)
+
+    done = policyctl("demo", "--policies", str(tmp_path), "-o", "json")
+
+    assert done.returncode == 0, done.stderr
+    assert b"NetworkPolicy shop/broken" in done.stderr
+    assert b"skipped: 1 Deployment" in done.stderr
+    found = json.loads(done.stdout)
+    web = {(one["destination"], one["direction"]) for one in found["denied"]}
+    assert web == {("shop/web-0", "Ingress"), ("shop/web-1", "Ingress")}
+    assert {tuple(one["policies"]) for one in found["denied"]} == {("shop/broken",)}
+
+
+def test_pods_of_a_dump_lose_the_places_that_a_real_cluster_gave_them(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop, uid: '1'}\n"
+        "spec: {nodeName: ip-10-0-0-1, containers: [{name: c, image: i, ports: [{containerPort: 80}]}]}\n"
+        "status: {phase: Running, podIPs: [{ip: 192.0.2.1}]}\n"
+    )
+
+    staged = scene(str(tmp_path))
+
+    (pod,) = staged.cluster.pods
+    assert pod.node == "node-a"
+    assert [str(address) for address in pod.addresses] == ["10.244.1.11", "fd10:244:1::b"]
+    assert [one["kind"] for one in staged.objects] == ["Namespace", "Pod"]
+
+
+@pytest.mark.parametrize(("packet_ms", "holds"), [(12.0, True), (None, False)])
+def test_a_change_that_never_reaches_packets_is_a_failure(packet_ms: float | None, holds: bool) -> None:
+    change = Change("policy created", "a -> b TCP 80", Verdict.DENIED, 11.0, packet_ms)
+    assert Shown((), (change,)).holds is holds
