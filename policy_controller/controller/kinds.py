@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from compilers.parse.objects import parse_namespace, parse_node, parse_pod
-from compilers.parse.policy import Origin, Parsed, parse_policy
-
 from compilers.model.cluster import Namespace, Node, Pod
 from compilers.model.policy import NetworkPolicy
+from compilers.parse.objects import parse_namespace, parse_node, parse_pod
+from compilers.parse.policy import Origin, Parsed, parse_policy
 
 Value = NetworkPolicy | Pod | Namespace | Node
 
