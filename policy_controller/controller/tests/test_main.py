@@ -5,7 +5,9 @@ import json
 import logging
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -44,28 +46,43 @@ async def free_port() -> int:
     return port
 
 
+@asynccontextmanager
+async def operator_process(folder: Path, port: int) -> AsyncIterator[Process]:
+    """The operator as its own process, with its admin interface on that port; ends with the context."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "policy_controller.controller.main",
+        f"--kubeconfig={folder}/kubeconfig",
+        f"--listen=unix://{folder}/operator.sock",
+        f"--admin=127.0.0.1:{port}",
+        stderr=PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        # A pipe that is not read to its end would outlive the loop.
+        await process.communicate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_process_serves_until_a_signal_and_ends_well(
     server: ApiServer, tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "kubeconfig").write_text(server.kubeconfig())
-    address, port = f"unix://{tmp_path}/operator.sock", await free_port()
-    command = [sys.executable, "-m", "policy_controller.controller.main"]
-    flags = [f"--kubeconfig={tmp_path}/kubeconfig", f"--listen={address}", f"--admin=127.0.0.1:{port}"]
-    process = await asyncio.create_subprocess_exec(*command, *flags, stderr=PIPE)
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await answers(f"http://127.0.0.1:{port}/readyz", 200)
-            async with node(address, "node-1") as one:
-                await one.apply()
-                server.create(new(policy("deny")))
-                process.send_signal(number)
-                assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.stderr is not None
-    lines = [json.loads(line) for line in (await process.stderr.read()).splitlines()]
+    port = await free_port()
+    async with operator_process(tmp_path, port) as process:
+        await answers(f"http://127.0.0.1:{port}/readyz", 200)
+        async with node(f"unix://{tmp_path}/operator.sock", "node-1") as one:
+            await one.apply()
+            server.create(new(policy("deny")))
+            process.send_signal(number)
+            _, log = await process.communicate()
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in log.splitlines()]
     assert [line["message"] for line in lines if line["level"] not in {"info", "warning"}] == []
     assert lines[-1]["message"] == "stopped"
 
@@ -75,27 +92,16 @@ async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server
     async with server.listening("127.0.0.1", 0):
         (tmp_path / "kubeconfig").write_text(server.kubeconfig())
         api_port = int(server.url.rpartition(":")[2])
-    command = [sys.executable, "-m", "policy_controller.controller.main"]
-    flags = [
-        f"--kubeconfig={tmp_path}/kubeconfig",
-        f"--listen=unix://{tmp_path}/operator.sock",
-        f"--admin=127.0.0.1:{port}",
-    ]
-    process = await asyncio.create_subprocess_exec(*command, *flags, stderr=PIPE)
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while b"could not list" not in await process.stderr.readline():
-                assert process.returncode is None
-            assert await answer(f"http://127.0.0.1:{port}/healthz") == 200
-            assert await answer(f"http://127.0.0.1:{port}/readyz") == 503
-            async with server.listening("127.0.0.1", api_port):
-                await answers(f"http://127.0.0.1:{port}/readyz", 200)
-            process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
+    async with operator_process(tmp_path, port) as process:
+        assert process.stderr is not None
+        while b"could not list" not in await process.stderr.readline():
+            assert process.returncode is None
+        assert await answer(f"http://127.0.0.1:{port}/healthz") == 200
+        assert await answer(f"http://127.0.0.1:{port}/readyz") == 503
+        async with server.listening("127.0.0.1", api_port):
+            await answers(f"http://127.0.0.1:{port}/readyz", 200)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
 
 
 WRONG_FLAGS = [
