@@ -142,7 +142,7 @@ def test_both_selectors_in_one_peer_are_and_but_two_peers_are_or() -> None:
             {"shop/web"},
         ),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_not_in_and_does_not_exist_match_what_lacks_the_key(
     selector: LabelSelector, matching: set[str]
