@@ -1,5 +1,6 @@
 """What the tests here share: the base as it ships, where the examples are, and three ways to ask for one verdict."""
 
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from compilers.model.policy import NetworkPolicy
 from compilers.nftables.base import BaseSettings, base_tables
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.walk import ClusterWalk
+from policy_controller.testing.laboratory import inside
 
 BASE: Final = base_tables(
     nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
@@ -35,8 +37,16 @@ STRANGERS: Final = (
     *("10.200.0.1", "11.0.0.0", "172.31.1.12", "2001:db8:1::5", "2001:db8:2::5", "2001:db8::1"),
 )
 """Hosts beyond the nodes, at the edges of blocks."""
+NEAR, FAR = range(24), range(24, 36)
+"""Numbers of the subjects on node-a and of those on node-b."""
 SUBJECTS: Final = tuple(
-    pod(f"shop/subject-{number}", {"subject": str(number)}, "node-a", 100 + number) for number in range(24)
+    pod(
+        f"shop/subject-{number}",
+        {"subject": str(number)},
+        "node-a" if number in NEAR else "node-b",
+        100 + number,
+    )
+    for number in (*NEAR, *FAR)
 )
 """Pods to try one policy each on, so that many policies are tried at once."""
 
@@ -48,6 +58,19 @@ Row = tuple[str, str, str, str]
 def everybody(*policies: NetworkPolicy, pods: Iterable[Pod] = PODS) -> Cluster:
     """The evaluator's stage and the subjects, with these policies."""
     return cluster(*policies, pods=(*pods, *SUBJECTS))
+
+
+def subject(number: int) -> str:
+    """The path of a subject."""
+    return f"shop/subject-{number}"
+
+
+def command(namespace: str, *words: str, text: str = "") -> str:
+    """The output of a program run in a namespace with `text` as its input. Fails the test when it fails."""
+    with inside(namespace):
+        done = subprocess.run(words, input=text, text=True, capture_output=True, check=False)  # noqa: S603 - fixed programs
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
 
 
 async def wrong_verdicts(

@@ -14,13 +14,9 @@ from compilers.evaluate.tests.test_port_rows import EGRESS_NAMES, PORTS, SERVICE
 from compilers.evaluate.tests.test_selection_and_peers import PEERS
 from compilers.model.policy import NetworkPolicy, PolicyRule
 from policy_controller.testing.agreement.packets import Stage
-from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, everybody
+from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, everybody, subject
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
-
-
-def subject(number: int) -> str:
-    return f"shop/subject-{number}"
 
 
 def both_directions(number: int, admits: PolicyRule) -> NetworkPolicy:
