@@ -63,7 +63,7 @@ def _kind(lexer: Lexer) -> SetKind:
     while accepts(lexer, ","):
         flags.append(word(lexer, "a flag").text)
     for kind in SetKind:
-        if set(flags) == set(kind.value):
+        if set(flags) == set(kind.value.split(",")):
             return kind
     raise lexer.error(f"flags {','.join(flags)} are not used by this project", start)
 

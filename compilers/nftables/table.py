@@ -100,11 +100,14 @@ class Chain:
 
 
 class SetKind(enum.Enum):
-    """PLAIN holds values, INTERVAL holds ranges, REMEMBERING is filled by rules and forgets by itself."""
+    """PLAIN holds values, INTERVAL holds ranges, REMEMBERING is filled by rules and forgets by itself.
 
-    PLAIN = ()
-    INTERVAL = ("interval",)
-    REMEMBERING = ("dynamic", "timeout")
+    The value is nft's flags, in the order in which it lists them.
+    """
+
+    PLAIN = ""
+    INTERVAL = "interval"
+    REMEMBERING = "dynamic,timeout"
 
 
 def _checked_key(what: str, key: tuple[KeyType, ...]) -> None:

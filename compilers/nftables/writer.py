@@ -182,7 +182,7 @@ def set_words(declaration: SetDeclaration) -> Iterator[str]:
     if declaration.size is not None:
         yield f"size {declaration.size}"
     if declaration.kind is not SetKind.PLAIN:
-        yield "flags " + ",".join(declaration.kind.value)
+        yield f"flags {declaration.kind.value}"
     if declaration.timeout is not None:
         yield f"timeout {span_text(declaration.timeout)}"
 
