@@ -36,6 +36,10 @@ _FORMER_GROUPS: Final[Mapping[str, frozenset[str]]] = {
 _CORE: Final = frozenset({""})
 
 
+NO_OBJECT: Final = "no Kubernetes object"
+"""The kind under which documents without apiVersion, kind and metadata are counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedCluster:
     """The cluster that the documents describe, and what was found on the way.
@@ -78,6 +82,10 @@ class _Reading:
             self._fault(ObjectRef("File", "", document.file), f"holds {shown(tree)}, not an object", document)
             return
         kind, api_version = tree.get("kind"), tree.get("apiVersion")
+        if not {"apiVersion", "kind", "metadata"} & tree.keys():
+            # A file of values or of expectations beside the manifests; a manifest has at least one of these.
+            self.skipped[NO_OBJECT] += 1
+            return
         if not isinstance(kind, str):
             self._fault(
                 ObjectRef("File", "", document.file), "holds an object without a kind", document, "kind"

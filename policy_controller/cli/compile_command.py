@@ -17,6 +17,7 @@ from compilers.nftables.writer import write
 from compilers.ruleset.listing import as_tree
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.cli.sources import PathType, printable, read_cluster, show_faults
+from policy_controller.testing.examples import NODES, PlacementError, place
 
 
 class Output(enum.Enum):
@@ -44,8 +45,14 @@ class Output(enum.Enum):
     show_default=True,
     help="Interfaces on which the node meets its pods; a trailing * stands for any end.",
 )
+@click.option(
+    "--place",
+    "placement",
+    is_flag=True,
+    help=f"Give pods that have none a node ({', '.join(NODES)} in turn) and addresses.",
+)
 def compile_command(
-    paths: tuple[str, ...], node: str, output: str, namespace: str, pod_interfaces: str
+    paths: tuple[str, ...], node: str, output: str, namespace: str, pod_interfaces: str, placement: bool
 ) -> None:
     r"""Print the rule set of one node, compiled from Namespaces, Pods and NetworkPolicies in files.
 
@@ -55,13 +62,20 @@ def compile_command(
     \b
     Examples:
       policyctl compile cluster.yaml --node worker-1 | nft -c -f -
+      policyctl compile examples/three-tier --place --node node-a
       kubectl get ns,pods,netpol -A -o yaml | policyctl compile - --node worker-1 -o json
     """
     parsed, faults = read_cluster(paths, namespace)
     show_faults(faults, parsed.warnings)
-    if node not in parsed.cluster.nodes and not any(pod.node == node for pod in parsed.cluster.pods):
+    cluster = parsed.cluster
+    if placement:
+        try:
+            cluster = place(cluster)
+        except PlacementError as error:
+            raise click.ClickException(printable(str(error))) from None
+    if node not in cluster.nodes and not any(pod.node == node for pod in cluster.pods):
         click.echo(f"warning: no pod of the input runs on node {printable(node)}", err=True)
-    rule_set = Compiler(parsed.cluster).node(node)
+    rule_set = Compiler(cluster).node(node)
     click.echo(_shown(rule_set, Output(output), pod_interfaces), nl=False)
     if faults:
         raise SystemExit(2)

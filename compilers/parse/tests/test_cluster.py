@@ -106,6 +106,13 @@ def test_faults_and_warnings_stand_where_the_field_stands() -> None:
     assert [str(warning).split(": ")[0] for warning in parsed.warnings] == ["f.yaml:8:17"]
 
 
+def test_a_file_of_something_else_beside_the_manifests_is_counted() -> None:
+    parsed = parse("connections: []\n---\nreplicas: 3\n")
+
+    assert parsed.skipped == {"no Kubernetes object": 2}
+    assert not parsed.faults
+
+
 def test_documents_that_are_no_objects_are_faults() -> None:
     parsed = parse("- a\n---\njust text\n---\nmetadata: {}\n---\nkind: 7\n")
 

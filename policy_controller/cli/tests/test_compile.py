@@ -124,3 +124,14 @@ def test_hostile_names_stay_out_of_the_rule_set() -> None:
     assert name not in text
     inet, bridge = text.split("table bridge")
     assert read(inet).name == read("table bridge" + bridge).name == "policy-controller"
+
+
+def test_an_example_is_placed_as_the_demo_places_it() -> None:
+    example = Path(__file__).parents[3] / "examples" / "three-tier"
+    flags = ("--place", "--node", "node-a", "-o", "json")
+
+    done = policyctl("compile", str(example), *flags)
+
+    assert done.returncode == 0, done.stderr
+    pods = {one["name"]: one["addresses"] for one in json.loads(done.stdout)["pods"]}
+    assert pods["web-1"] == ["10.244.1.13", "fd10:244:1::d"]
