@@ -13,7 +13,7 @@ from typing import Final
 from compilers.compile import Compiler
 from compilers.model.cluster import Cluster, Pod
 from compilers.model.words import Address
-from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.sessions import Desired
 from policy_controller.controller.store import State, Store
 from policy_controller.controller.streams import NodeStreams

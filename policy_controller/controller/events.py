@@ -17,8 +17,8 @@ from typing import Final
 
 from compilers.model.faults import Fault
 from compilers.model.policy import NetworkPolicy
+from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.api import ClusterApi
-from policy_controller.controller.clock import Clock, wait_for
 from policy_controller.controller.kinds import KINDS, Kind
 from policy_controller.controller.store import Store
 

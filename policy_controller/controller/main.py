@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from policy_controller.controller.clock import SystemClock
+from policy_controller.clock import SystemClock
 from policy_controller.controller.health import InvalidAdmin
 from policy_controller.controller.operator import Operator, Settings
 from policy_controller.wire.channel import InvalidAddress

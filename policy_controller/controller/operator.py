@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from policy_controller.clock import Clock
 from policy_controller.controller.api import Kr8sApi
-from policy_controller.controller.clock import Clock
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry

@@ -12,8 +12,8 @@ import random
 from collections import Counter
 from typing import Final
 
+from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.api import ClusterApi
-from policy_controller.controller.clock import Clock, wait_for
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.seen import Seen
 from policy_controller.controller.store import Store

@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from policy_controller.controller.clock import Clock, wait_for, within
+from policy_controller.clock import Clock, wait_for, within
 from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
 from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.wire import channel

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import kopf
 
-from policy_controller.controller.clock import Clock, wait_for
+from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.handlers import settings
 from policy_controller.controller.kinds import Kind
 

@@ -14,7 +14,7 @@ from compilers.nftables.base import CLOSED_UNKNOWN, Base
 from compilers.nftables.render import GATE_MAP, UNKNOWN_SLOT, Tables, render, render_empty
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.enforcer.clock import Clock, wait_for
+from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
 from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
 from policy_controller.enforcer.metrics import Metrics

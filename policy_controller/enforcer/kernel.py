@@ -18,7 +18,7 @@ from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.table import Table
 from compilers.nftables.transaction import Nft, NftRejectedError, Rejection, Transaction, install
 from compilers.nftables.words import InvalidNftError, TableFamily
-from policy_controller.enforcer.clock import Clock
+from policy_controller.clock import Clock
 from policy_controller.enforcer.comparison import differences, holds_base, with_base
 
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ from typing import Final
 
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
-from policy_controller.enforcer.clock import SystemClock
+from policy_controller.clock import SystemClock
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.health import Health, serving
 from policy_controller.enforcer.kernel import Kernel

@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from policy_controller.enforcer.clock import Clock
+from policy_controller.clock import Clock
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.channel import connect

@@ -13,7 +13,7 @@ import aiohttp
 
 from compilers.compile import Compiler
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.controller.clock import SystemClock
+from policy_controller.clock import SystemClock
 from policy_controller.controller.operator import Operator, Settings
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer

@@ -25,7 +25,7 @@ from compilers.nftables.transaction import (
 )
 from compilers.nftables.words import Hook, TableFamily
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.enforcer.clock import SystemClock
+from policy_controller.clock import SystemClock
 from policy_controller.enforcer.kernel import Kernel, KernelError
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.enforcer.tests.states import (

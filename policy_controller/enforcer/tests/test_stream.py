@@ -16,7 +16,7 @@ from compilers.nftables.words import TableFamily
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.enforcer.clock import Clock, SystemClock
+from policy_controller.clock import Clock, SystemClock
 from policy_controller.enforcer.dry_run import dry_run
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import BOTH, UnknownGates

@@ -1,4 +1,4 @@
-"""The clock that the operator waits by: monotonic, so a wrong time of day changes nothing.
+"""The clock that processes wait by: monotonic, so a wrong time of day changes nothing.
 
 Knows how to wait. Knows nothing of what is waited for. A fake is in policy_controller/testing/clock.py.
 """
