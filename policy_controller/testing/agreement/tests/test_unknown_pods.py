@@ -1,5 +1,8 @@
 """A new pod before its address is told, with packets: closed where that direction's slot is closed, open otherwise."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import Iterable
 
 import pytest
@@ -9,7 +12,9 @@ from compilers.evaluate.tests.stage import PODS, changed, cluster, labels, polic
 from compilers.model.cluster import Pod
 from compilers.model.words import Address, Direction
 from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.laboratory import inside
 from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport
+from policy_controller.testing.probe.sockets import family_of, open_socket
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -88,6 +93,34 @@ async def test_traffic_of_the_node_itself_is_never_hit(stage: Stage, closed: fro
         Probe(kubelet, address, Transport.TCP, 80) for pod in (WEB, DB) for address in pod.addresses
     )
     assert {result.outcome for result in results} == {Outcome.ACCEPTED}
+
+
+@pytest.mark.parametrize(("family", "group"), [(0, "239.1.1.1"), (1, "ff05::1:1")], ids=["IPv4", "IPv6"])
+async def test_the_nodes_own_multicast_comes_back_to_it(stage: Stage, family: int, group: str) -> None:
+    """The kernel hands a node's multicast on the bridge back to the node, as if it had come in there."""
+    await stage.hold(stage.tables(BOUND, frozenset(Direction)))
+    node = stage.node("node-a")
+    loop = asyncio.get_running_loop()
+    with inside(node.namespace):
+        link = socket.if_nametoindex("cni0")
+    version = family_of(node.gateways[family])
+    with open_socket(node.namespace, version, socket.SOCK_DGRAM) as opened:
+        if version == socket.AF_INET:
+            member = struct.pack("=4s4si", socket.inet_aton(group), bytes(4), link)
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        else:
+            member = struct.pack("=16sI", socket.inet_pton(version, group), link)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
+        opened.bind(("", 5353))
+        with open_socket(node.namespace, version, socket.SOCK_DGRAM) as speaking:
+            if version == socket.AF_INET:
+                speaking.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member)
+            else:
+                speaking.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, link)
+            speaking.bind((str(node.gateways[family]), 0))
+            await loop.sock_sendto(speaking, b"to all", (group, 5353))
+            async with asyncio.timeout(2):
+                assert await loop.sock_recv(opened, 100) == b"to all"
 
 
 async def test_a_pod_is_judged_by_its_own_policies_once_its_address_is_known(stage: Stage) -> None:
