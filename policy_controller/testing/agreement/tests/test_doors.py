@@ -1,9 +1,11 @@
 """The doors beside the gates, with packets: shut with our rules, and open when just those rules are taken away."""
 
 import secrets
+import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -13,7 +15,10 @@ from compilers.model.words import Address
 from compilers.nftables.render import FRAMES_SLOT, LINK_LOCAL_SLOT, Tables
 from compilers.nftables.table import Table
 from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.agreement.tests.scene import command
+from policy_controller.testing.laboratory import inside
 from policy_controller.testing.probe import DOT1AD, Endpoint, Outcome, Probe, Tag, Transport, UdpFrame
+from policy_controller.testing.probe.sockets import open_socket
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -104,6 +109,26 @@ async def test_the_link_local_door_of_a_node_without_isolated_pods_stands_open(s
     results = await stage.prober.run(Probe(*way, Transport.TCP, 80) for way in ways.values())
 
     assert {result.outcome for result in results} == {Outcome.ACCEPTED}
+
+
+async def test_listener_discovery_passes_the_shut_link_local_door(stage: Stage) -> None:
+    # RFC 3810, 5.2.13: reports come from an fe80:: address. Without snooping a bridge hands them to every port.
+    bridge, group = stage.node("node-a").namespace, ip_address("ff05::77")
+    here, there = stage.pod_at(ipv6(WEB)), stage.pod_at(ipv6(SCRAPER))
+    await stand(stage, "shut", LINK_LOCAL_SLOT)
+    command(bridge, "ip", "link", "set", "cni0", "type", "bridge", "mcast_snooping", "0")
+    try:
+        with (
+            stage.prober.capture(there.namespace, there.interface) as capture,
+            open_socket(here.namespace, socket.AF_INET6, socket.SOCK_DGRAM) as listening,
+        ):
+            with inside(here.namespace):
+                member = group.packed + struct.pack("=I", socket.if_nametoindex(here.interface))
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, member)
+            # The group is named in the payload of the report and nowhere in its header.
+            assert await capture.frame_with(group.packed, within=3.0)
+    finally:
+        command(bridge, "ip", "link", "set", "cni0", "type", "bridge", "mcast_snooping", "1")
 
 
 TAGS = {"VLAN 0": (Tag(0),), "VLAN 7": (Tag(7),), "QinQ": (Tag(0, DOT1AD), Tag(0))}

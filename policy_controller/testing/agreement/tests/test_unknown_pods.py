@@ -61,10 +61,13 @@ async def test_an_unknown_pod_is_closed_in_the_directions_that_are_closed(
     await stage.hold(stage.tables(BOUND, closed))
     node = stage.node("node-a").addresses
 
-    for source in (WEB, API, FAR_WEB):
-        assert await passes(stage, source.addresses, DB.addresses) is (Direction.INGRESS not in closed)
-    for destination in (WEB.addresses, API.addresses, node, stage.node("node-a").gateways):
-        assert await passes(stage, DB.addresses, destination) is (Direction.EGRESS not in closed)
+    inward = [passes(stage, source.addresses, DB.addresses) for source in (WEB, API, FAR_WEB)]
+    outward = [
+        passes(stage, DB.addresses, destination)
+        for destination in (WEB.addresses, API.addresses, node, stage.node("node-a").gateways)
+    ]
+    assert set(await asyncio.gather(*inward)) == {Direction.INGRESS not in closed}
+    assert set(await asyncio.gather(*outward)) == {Direction.EGRESS not in closed}
 
 
 @each_slot
