@@ -5,11 +5,12 @@ Knows which addresses belong together. Makes nothing: see packets.py.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from compilers.model.cluster import Cluster, PodNetwork
 from compilers.model.words import Address
 
-OUTSIDE = "outside"
+OUTSIDE: Final = "outside"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from compilers.evaluate.tests.stage import PODS, cluster, labels, pods, policy, rule, verdict
-from compilers.model.cluster import Cluster
+from compilers.evaluate.tests.stage import PODS, changed, cluster, labels, pods, policy, rule, verdict
+from compilers.model.cluster import Cluster, Phase
 from compilers.model.policy import NetworkPolicy
 from compilers.model.selector import EVERYTHING
 from compilers.nftables.render import render_empty
@@ -27,8 +28,9 @@ from policy_controller.testing.probe import Outcome, Probe, Transport
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
-WEB, API, DB = PODS[:3]
+WEB, API, DB, _, SCRAPER = PODS
 CLOSED = policy("shop/closed", EVERYTHING, ingress=[], egress=[])
+SUCCESSOR = replace(SCRAPER, name="successor", uid="uid-successor", addresses=WEB.addresses)
 SILENT_PORT = 9999
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
 
@@ -142,6 +144,23 @@ async def test_a_deleted_policy_opens_its_pods_and_leaves_nothing_in_the_kernel(
         assert [one.declaration for one in held.inet.sets] == [one.declaration for one in empty.inet.sets]
         assert not any(one.elements for one in held.inet.maps)
     record_property("rows of connections with packets", count)
+
+
+async def test_an_address_that_moves_has_its_new_owners_permissions_at_once(stage: Stage) -> None:
+    """For every new connection. What the kernel remembers of the old pod's open ones is for the enforcer to delete."""
+    from_web = policy("shop/in", labels("app=db"), ingress=[rule([pods("app=web")])])
+    moved = cluster(from_web, pods=(*changed("shop/web", phase=Phase.SUCCEEDED), SUCCESSOR))
+    into = [
+        Probe(stage.endpoint(here), there, Transport.TCP, 80)
+        for here, there in zip(WEB.addresses, DB.addresses, strict=True)
+    ]
+    await stage.enforce(cluster(from_web))
+    before = {result.outcome for result in await stage.prober.run(into)}
+
+    await stage.enforce(moved, Connections.KEEP)
+    after = {result.outcome for result in await stage.prober.run(into)}
+
+    assert (before, after) == ({Outcome.ACCEPTED}, {Outcome.TIMED_OUT})
 
 
 ISOLATION = ("", "e", "i", "ei")
