@@ -155,7 +155,11 @@ class Compiler:
         for pod in pods:
             workload = pod.workload
             entry = LegendEntry(
-                pod.namespace, pod.name, workload.kind if workload else "", workload.name if workload else ""
+                namespace=pod.namespace,
+                pod=pod.name,
+                uid=pod.uid,
+                workload_kind=workload.kind if workload else "",
+                workload_name=workload.name if workload else "",
             )
             for address in self._cluster.addresses_of(pod):
                 draft.legend[address] = entry

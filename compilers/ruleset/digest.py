@@ -46,7 +46,8 @@ def _objects(rule_set: RuleSet) -> Iterator[tuple[str, ...]]:
     for pod in rule_set.pods.values():
         yield _pod(pod)
     for address, entry in rule_set.legend.items():
-        yield ("legend", str(address), entry.namespace, entry.pod, entry.workload_kind, entry.workload_name)
+        named = (entry.namespace, entry.pod, entry.uid, entry.workload_kind, entry.workload_name)
+        yield ("legend", str(address), *named)
 
 
 def _pod(pod: PodEntry) -> tuple[str, ...]:

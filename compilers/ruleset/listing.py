@@ -54,6 +54,7 @@ def as_tree(rule_set: RuleSet) -> Tree:
                 "address": str(address),
                 "namespace": entry.namespace,
                 "pod": entry.pod,
+                "uid": entry.uid,
                 **(
                     {"workload": f"{entry.workload_kind}/{entry.workload_name}"}
                     if entry.workload_kind

@@ -215,9 +215,17 @@ def address_order(address: Address) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LegendEntry:
-    """Who an address is: a pod and the workload that owns it ("" where it is a bare pod)."""
+    """Who an address is: a pod and the workload that owns it ("" where it is a bare pod).
+
+    The uid tells a pod from a later one of the same name.
+    """
 
     namespace: str
     pod: str
+    uid: str
     workload_kind: str = ""
     workload_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.uid:
+            raise InvalidField("must not be empty", ("uid",))

@@ -7,12 +7,13 @@ Cluster states are immutable, so the compiler runs in a thread while events go o
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from compilers.compile import Compiler
-from compilers.model.cluster import Cluster, Pod
+from compilers.model.cluster import Pod
 from compilers.model.words import Address
+from compilers.ruleset.owners import Owners, ended, owners_of
 from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.sessions import Desired
 from policy_controller.controller.store import State, Store
@@ -36,6 +37,9 @@ class Round:
     desired: Mapping[str, Desired] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    owners: Owners = field(default_factory=dict)
+    ended: frozenset[Address] = frozenset()
+    """Addresses that are no longer those of the pods they were in the round before."""
 
 
 class CompileLoop:
@@ -91,8 +95,9 @@ class CompileLoop:
 
     async def _round(self) -> None:
         state, nodes = self._store.state(), self._streams.nodes
-        compiler = self._last.compiler if state.revision == self.revision else None
-        done = await asyncio.to_thread(compile_round, state, nodes, compiler, self._last.desired)
+        last = self._last if state.revision == self.revision else replace(self._last, compiler=None)
+        done = await asyncio.to_thread(compile_round, state, nodes, last)
+        self._streams.note_ended(state.stands.pods, done.ended)
         for node, desired in done.desired.items():
             self._streams.desire(node, desired)
         self.failures += len(done.failed) or (done.compiler is None)
@@ -113,15 +118,17 @@ class CompileLoop:
                 )
 
 
-def compile_round(
-    state: State, nodes: tuple[str, ...], compiler: Compiler | None, before: Mapping[str, Desired]
-) -> Round:
-    """The rule sets of these nodes. `compiler` is one of this very state, or None; never raises."""
+def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
+    """The rule sets of these nodes. `last.compiler` is one of this very state, or None; never raises."""
+    before, compiler, owners = last.desired, last.compiler, last.owners
     known = before if compiler is not None else {}
     if compiler is None:
-        compiler = _compiler_of(state.cluster)
-    if compiler is None:
-        return Round(None, before)
+        try:
+            compiler, owners = Compiler(state.cluster), owners_of(state.cluster)
+        except Exception:
+            # The nodes keep what they have, and the next state may compile: what ended until then, it tells.
+            log.exception("the cluster state does not compile")
+            return Round(None, before, owners=last.owners)
     desired: dict[str, Desired] = {}
     failed: list[str] = []
     for node in nodes:
@@ -134,16 +141,9 @@ def compile_round(
             # One node that does not compile must not keep the others from being served.
             log.exception("the rule set of node %s does not compile", node)
             failed.append(node)
-    return Round(compiler, desired, tuple(failed), state.cluster.conflicts)
-
-
-def _compiler_of(cluster: Cluster) -> Compiler | None:
-    try:
-        return Compiler(cluster)
-    except Exception:
-        # The nodes keep what they have, and the next state may compile.
-        log.exception("the cluster state does not compile")
-        return None
+    return Round(
+        compiler, desired, tuple(failed), state.cluster.conflicts, owners, ended(last.owners, owners)
+    )
 
 
 def _desired(compiler: Compiler, node: str, state: State, before: Desired | None) -> Desired:

@@ -78,7 +78,7 @@ class EnforcementServer(EnforcementServicer):
         """One stream, from hello to its end."""
         try:
             hello = await self._hello(request_iterator)
-            await self._serve(hello.node, request_iterator, context)
+            await self._serve(hello, request_iterator, context)
         except Ended as end:
             self.ended[end.code.name] += 1
             log.warning("a stream was ended: %s: %s", end.code.name, end.reason)
@@ -102,8 +102,9 @@ class EnforcementServer(EnforcementServicer):
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "the first message must be hello")
         return hello
 
-    async def _serve(self, node: str, requests: Requests, context: Context) -> None:
-        stream = self._streams.open(node)
+    async def _serve(self, hello: Hello, requests: Requests, context: Context) -> None:
+        node = hello.node
+        stream = self._streams.open(node, hello.in_force.stands.pods if hello.in_force is not None else 0)
         log.info("node %s connected", node)
         reader = asyncio.create_task(self._read(stream, requests), name=f"reader of {node}")
         reader.add_done_callback(lambda _: stream.wake.set())

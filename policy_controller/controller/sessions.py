@@ -3,12 +3,15 @@
     desire ──▶ next ──▶ (in flight) ──ack──▶ base = what was sent ──▶ next is a delta, if anything is desired
                               └──────nack──▶ base unknown ──▶ next is a snapshot, after a pause
 
-One message is in flight at a time; states desired meanwhile replace each other. Times are seconds that callers pass in.
+One message is in flight at a time; states desired meanwhile replace each other. Addresses that ended do not: they are
+said with the next state, and again until a message that says them is acknowledged. Times are seconds that callers pass
+in.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
+from compilers.model.words import Address
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
@@ -78,17 +81,29 @@ class Session:
         self._base: Desired | None = None
         self._flight: _Flight | None = None
         self._desired: Desired | None = None
+        self._noted: frozenset[Address] = frozenset()
+        """Ended in a state that has not been desired yet."""
+        self._ended: frozenset[Address] = frozenset()
+        """Ended by the desired state, and not in flight."""
         self._snapshots_refused = 0
         self._refused_at = 0.0
         self._not_before = 0.0
         self._nacks = 0
         self._last_nack: Nack | None = None
 
+    def note_ended(self, addresses: frozenset[Address]) -> None:
+        """Addresses have ceased to be those of their pods, in the state that will be desired next.
+
+        They are not said before: under the older state the node would let new connections of theirs begin.
+        """
+        self._noted |= addresses
+
     def desire(self, desired: Desired) -> None:
         """The state the node should have from now on."""
         if self._snapshots_refused and (self._desired is None or desired != self._desired):
             self._not_before = min(self._not_before, self._refused_at + CHANGED_SECONDS)
         self._desired = desired
+        self._ended, self._noted = self._ended | self._noted, frozenset()
 
     def next(self, now: float) -> OperatorMessage | None:
         """The message to send now, which then is in flight; None when there is nothing to say or not yet."""
@@ -97,7 +112,9 @@ class Session:
         self._generation += 1
         message: OperatorMessage
         if self._base is None:
-            message = SnapshotMessage(self._generation, self._desired.stands, self._desired.rule_set)
+            message = SnapshotMessage(
+                self._generation, self._desired.stands, self._desired.rule_set, self._ended
+            )
         else:
             message = DeltaMessage(
                 base_generation=self._acked,
@@ -105,7 +122,9 @@ class Session:
                 stands=self._desired.stands,
                 digest=self._desired.digest,
                 delta=difference(self._base.rule_set, self._desired.rule_set),
+                ended=self._ended,
             )
+        self._ended = frozenset()
         self._flight = _Flight(message, self._desired, now)
         return message
 
@@ -148,7 +167,7 @@ class Session:
     def _has_more(self) -> bool:
         if self._flight is not None or self._desired is None:
             return False
-        return self._base is None or self._base.rule_set != self._desired.rule_set
+        return self._base is None or bool(self._ended) or self._base.rule_set != self._desired.rule_set
 
     def _answered(self, generation: int) -> _Flight:
         flight = self._flight
@@ -161,6 +180,7 @@ class Session:
         self._nacks += 1
         self._last_nack = nack
         self._base = None
+        self._ended |= flight.message.ended
         self._refused_at = now
         if isinstance(flight.message, DeltaMessage):
             # A snapshot needs no base, so it may do where the delta did not: at once, but only once.

@@ -9,12 +9,14 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
-from compilers.model.words import Direction, Family
+from compilers.model.words import Address, Direction
 from compilers.nftables.base import CLOSED_UNKNOWN, Base
-from compilers.nftables.render import GATE_MAP, UNKNOWN_SLOT, Tables, render, render_empty
+from compilers.nftables.render import UNKNOWN_SLOT, Tables, render, render_empty
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
+from policy_controller.enforcer.conntrack import ConnectionsError
+from policy_controller.enforcer.found import ended_since, has_pods
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
 from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
 from policy_controller.enforcer.metrics import Metrics
@@ -34,8 +36,6 @@ PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
 
 LONGEST_WAIT: Final = 30.0
 SHOWN_DIFFERENCES: Final = 5
-KNOWN: Final = frozenset({"known4", "known6"})
-GATES: Final = frozenset(f"{gate}{family.value}" for gate in GATE_MAP.values() for family in Family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,9 @@ class Enforcement:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
+        self._ending: frozenset[Address] = frozenset()
+        """Addresses whose connections must end and may not all have."""
+        self._lingering: ConnectionsError | None = None
         self._adopted = False
 
     @property
@@ -86,6 +89,11 @@ class Enforcement:
         """Why the kernel does not hold what it should, or None when it does."""
         return self._trouble
 
+    @property
+    def lingering(self) -> ConnectionsError | None:
+        """Why connections of addresses that changed hands may go on, or None when none does."""
+        return self._lingering
+
     def overdue(self) -> tuple[str, ...]:
         """Uids of pods that have had no address for longer than they may close unknown addresses."""
         return self._gates.overdue(self._standing.waiting, self._clock.now())
@@ -102,7 +110,7 @@ class Enforcement:
                 log.error("the tables cannot be adopted, trying again in %.0f s: %s", wait, plain(str(error)))
                 await self._clock.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
-        if _has_pods(self._standing.tables):
+        if has_pods(self._standing.tables):
             self._session.found_pods()
             log.info("adopted the tables of an earlier enforcer")
         async with self._turn:
@@ -147,7 +155,7 @@ class Enforcement:
         while True:
             now = self._clock.now()
             waits = [self._gates.next_opening(self._standing.waiting, now)]
-            if self._trouble is not None:
+            if self._trouble is not None or self._lingering is not None:
                 waits.append(min(2.0**failures, LONGEST_WAIT))
             await wait_for(
                 self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
@@ -155,7 +163,9 @@ class Enforcement:
             self._changed.clear()
             async with self._turn:
                 await self._settle()
-            failures = failures + 1 if self._trouble is not None else 0
+                await self._end_connections(frozenset())
+            failed = self._trouble is not None or self._lingering is not None
+            failures = failures + 1 if failed else 0
 
     async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
         """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
@@ -165,8 +175,13 @@ class Enforcement:
         phases = await self._apply(standing.tables)
         if isinstance(value, SnapshotMessage):
             await self._verify(standing.tables)
+        ended = candidate.ended
+        if self._session.in_force is None:
+            ended |= ended_since(self._standing.tables, standing.tables)
         self._standing, self._trouble = standing, None
         ack = self._session.commit(candidate)
+        # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
+        await self._end_connections(ended)
         rule_set = candidate.rule_set
         self._metrics.in_force(candidate.number, len(rule_set.pods), len(standing.waiting.since))
         log.log(
@@ -207,6 +222,25 @@ class Enforcement:
             return
         self._standing, self._trouble = standing, None
 
+    async def _end_connections(self, addresses: frozenset[Address]) -> None:
+        """End the connections of these addresses and of those for which it failed before; a failure is tried again.
+
+        What is in force does not depend on it, so a generation is acked also when it fails.
+        """
+        self._ending |= addresses
+        if not self._ending:
+            return
+        try:
+            count = await self._kernel.end_connections(self._ending)
+        except ConnectionsError as error:
+            self._lingering = error
+            self._metrics.connections_lingered()
+            log.error("connections that should have ended may go on, trying again: %s", plain(str(error)))
+            return
+        self._metrics.connections_ended(count)
+        log.info("ended %d connections of %d addresses that changed hands", count, len(self._ending))
+        self._ending, self._lingering = frozenset(), None
+
     async def _apply(self, tables: Tables) -> tuple[Phase, ...]:
         """Apply, trying again as long as that may help. Raises KernelError."""
         for wait in RETRY_SECONDS:
@@ -237,13 +271,6 @@ class Enforcement:
             raise KernelError(
                 "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
             )
-
-
-def _has_pods(tables: Tables) -> bool:
-    """Whether some address has a gate or is known as a pod's."""
-    known = (one.elements for one in tables.inet.sets if one.declaration.name in KNOWN)
-    gates = (one.elements for one in tables.inet.maps if one.declaration.name in GATES)
-    return any(known) or any(gates)
 
 
 def _with_closed(tables: Tables, closed: frozenset[Direction]) -> Tables:

@@ -62,6 +62,8 @@ class Health:
             return f"the kernel has been busy for {self.kernel.busy_seconds():.0f} s"
         if self.enforcement.trouble is not None:
             return f"the kernel does not hold what it should: {plain(str(self.enforcement.trouble))}"
+        if self.enforcement.lingering is not None:
+            return f"connections that should have ended may go on: {plain(str(self.enforcement.lingering))}"
         if not self.enforcement.adopted:
             return "the table has not been established yet"
         refused = self.enforcement.session.refused

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from compilers.model.words import Address
 from compilers.nftables.base import TABLE, Base
 from compilers.nftables.lexer import ReadError
 from compilers.nftables.plan import plan
@@ -20,6 +21,7 @@ from compilers.nftables.transaction import Nft, NftRejectedError, Rejection, Tra
 from compilers.nftables.words import InvalidNftError, TableFamily
 from policy_controller.clock import Clock
 from policy_controller.enforcer.comparison import differences, holds_base, with_base
+from policy_controller.enforcer.conntrack import Connections
 
 Result = TypeVar("Result")
 
@@ -49,10 +51,11 @@ class KernelError(Exception):
 
 
 class Kernel:
-    """Both tables of one node. Use from one event loop; calls are carried out in the order they are made."""
+    """Both tables of one node, and its connections. Use from one event loop; calls are carried out in the order they are made."""
 
-    def __init__(self, nft: Nft, base: Base, clock: Clock) -> None:
+    def __init__(self, nft: Nft, connections: Connections, base: Base, clock: Clock) -> None:
         self._nft = nft
+        self._connections = connections
         self._base = base
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
@@ -80,6 +83,13 @@ class Kernel:
         Raises KernelError.
         """
         return await self._in_thread(lambda: self._read_back(desired))
+
+    async def end_connections(self, addresses: frozenset[Address]) -> int:
+        """Delete every connection of these addresses from the kernel's memory; returns how many.
+
+        Raises ConnectionsError.
+        """
+        return await self._in_thread(lambda: self._connections.end(addresses))
 
     def busy_seconds(self) -> float:
         """For how long the piece of work now in the thread has been going on; 0 when there is none."""

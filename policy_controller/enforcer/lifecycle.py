@@ -12,6 +12,7 @@ from typing import Final
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
 from policy_controller.clock import SystemClock
+from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.health import Health, serving
 from policy_controller.enforcer.kernel import Kernel
@@ -27,13 +28,15 @@ log = logging.getLogger(__name__)
 STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-async def live(settings: Settings, pod_interfaces: tuple[str, ...], nft: Nft, base: Base) -> int:
+async def live(
+    settings: Settings, pod_interfaces: tuple[str, ...], nft: Nft, connections: Connections, base: Base
+) -> int:
     """Enforce until a signal comes; returns the exit code, 1 when a part has ended by itself.
 
     Raises OSError when the address of health and metrics cannot be listened on.
     """
     clock, metrics = SystemClock(), Metrics()
-    kernel = Kernel(nft, base, clock)
+    kernel = Kernel(nft, connections, base, clock)
     enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
 
     async def enforce() -> None:

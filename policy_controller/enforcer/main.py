@@ -17,6 +17,7 @@ from compilers.nftables.base import Base, BaseSettings, base_tables
 from compilers.nftables.lexer import ReadError
 from compilers.nftables.transaction import Nft, NftRejectedError
 from compilers.nftables.words import InvalidNftError
+from policy_controller.enforcer.conntrack import Conntrack
 from policy_controller.enforcer.dry_run import NoSnapshotError, dry_run
 from policy_controller.enforcer.gates import UnknownGates, UnknownPods
 from policy_controller.enforcer.interfaces import detect
@@ -100,7 +101,7 @@ def main(
         click.echo(_dry_run(settings, nft, base), nl=False)
         return
     try:
-        code = asyncio.run(live(settings, interfaces, nft, base))
+        code = asyncio.run(live(settings, interfaces, nft, Conntrack(), base))
     except OSError as error:
         raise click.ClickException(f"--listen {listen}: {error.strerror}") from error
     raise SystemExit(code)

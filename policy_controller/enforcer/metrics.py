@@ -51,6 +51,16 @@ class Metrics:
             "Objects that were read back other than committed",
             registry=self._registry,
         )
+        self._ended = Counter(
+            f"{PREFIX}_connections_ended",
+            "Connections ended because an address changed hands",
+            registry=self._registry,
+        )
+        self._lingered = Counter(
+            f"{PREFIX}_connections_lingered",
+            "Attempts to end connections that failed",
+            registry=self._registry,
+        )
         for cause in NackCause:
             self._nacks.labels(cause.value)
 
@@ -77,6 +87,14 @@ class Metrics:
     def differed(self, objects: int) -> None:
         """So many objects were read back other than they should be."""
         self._differences.inc(objects)
+
+    def connections_ended(self, connections: int) -> None:
+        """So many connections were ended because an address changed hands."""
+        self._ended.inc(connections)
+
+    def connections_lingered(self) -> None:
+        """An attempt to end connections failed."""
+        self._lingered.inc()
 
     def connected(self, streams: int) -> None:
         """So many streams stand: 0 or 1."""

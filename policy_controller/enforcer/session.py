@@ -7,8 +7,10 @@ told to it. Outlives streams, so that a reconnect never leads back to older poli
 from dataclasses import dataclass
 
 from compilers.model.faults import InvalidField
+from compilers.model.words import Address
 from compilers.ruleset.delta import apply
 from compilers.ruleset.digest import digest_of
+from compilers.ruleset.owners import ended_between
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.gates import Knowledge
 from policy_controller.wire import enforcement_pb2 as pb
@@ -29,12 +31,16 @@ from policy_controller.wire.refused import Refused
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A whole state, as a stream brought it; the digest is of its rule set."""
+    """A whole state, as a stream brought it; the digest is of its rule set.
+
+    `ended`: addresses that are no longer those of the pods they belonged to in the state before.
+    """
 
     number: int
     stands: Stands
     digest: int
     rule_set: RuleSet
+    ended: frozenset[Address] = frozenset()
 
 
 class NotAcceptedError(Exception):
@@ -137,7 +143,12 @@ class Session:
             raise NotAcceptedError(
                 NackCause.INVALID, "node", f"the rule set is of {message.rule_set.node}, this is {self._node}"
             )
-        return Generation(message.generation, message.stands, digest_of(message.rule_set), message.rule_set)
+        ended = message.ended
+        if self._in_force is not None:
+            # The operator may be another than before: what the node itself can tell, it adds.
+            ended |= ended_between(self._in_force.rule_set, message.rule_set)
+        digest = digest_of(message.rule_set)
+        return Generation(message.generation, message.stands, digest, message.rule_set, ended)
 
     def _of_delta(self, message: DeltaMessage) -> Generation:
         if self._in_force is None or message.base_generation != self._applied:
@@ -157,7 +168,7 @@ class Session:
         digest = digest_of(rule_set)
         if digest != message.digest:
             raise NotAcceptedError(NackCause.BASE, "digest", "is not that of the rule set after the delta")
-        return Generation(message.generation, message.stands, digest, rule_set)
+        return Generation(message.generation, message.stands, digest, rule_set, message.ended)
 
 
 def _text(stands: Stands) -> str:

@@ -13,7 +13,7 @@ from compilers.ruleset.digest import MODULUS, digest_of
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire import legal
 from policy_controller.wire.decode import Reader
-from policy_controller.wire.encode import encode_delta, encode_rule_set
+from policy_controller.wire.encode import encode_delta, encode_ended, encode_rule_set
 from policy_controller.wire.fields import at, each, said
 from policy_controller.wire.limits import LIMITS, Limits
 from policy_controller.wire.messages import (
@@ -51,12 +51,14 @@ def encode_operator(value: OperatorMessage, limits: Limits = LIMITS) -> pb.Opera
                 message.snapshot.stands.CopyFrom(_stands(value.stands))
                 message.snapshot.digest = _digest(digest_of(value.rule_set))
                 encode_rule_set(value.rule_set, message.snapshot)
+                encode_ended(value.ended, message.snapshot)
             case DeltaMessage():
                 message.delta.base_generation = value.base_generation
                 message.delta.generation = value.generation
                 message.delta.stands.CopyFrom(_stands(value.stands))
                 message.delta.digest = _digest(value.digest)
                 encode_delta(value.delta, message.delta)
+                encode_ended(value.ended, message.delta)
     except InvalidField as fault:
         raise Refused.because(fault, "message") from fault
     except UnicodeEncodeError as error:
@@ -144,19 +146,24 @@ def _check_size(message: Message, limits: Limits) -> None:
 def _snapshot(message: pb.Snapshot, limits: Limits) -> SnapshotMessage:
     generation = at("generation", _generation, message.generation)
     digest = at("digest", _read_digest, message.digest)
-    rule_set = Reader(limits).rule_set(message)
+    reader = Reader(limits)
+    rule_set = reader.rule_set(message)
     if digest_of(rule_set) != digest:
         raise InvalidField("is not that of the rule set", ("digest",))
-    return SnapshotMessage(generation, _read_stands(message.stands), rule_set)
+    return SnapshotMessage(
+        generation, _read_stands(message.stands), rule_set, at("ended", reader.ended, message.ended)
+    )
 
 
 def _delta(message: pb.Delta, limits: Limits) -> DeltaMessage:
+    reader = Reader(limits)
     return DeltaMessage(
         base_generation=at("base_generation", _generation, message.base_generation),
         generation=at("generation", _generation, message.generation),
         stands=_read_stands(message.stands),
         digest=at("digest", _read_digest, message.digest),
-        delta=Reader(limits).delta(message),
+        delta=reader.delta(message),
+        ended=at("ended", reader.ended, message.ended),
     )
 
 

@@ -78,6 +78,10 @@ class Reader:
             removed_legend=at("removed_legend", self._legend_addresses, message.removed_legend),
         )
 
+    def ended(self, message: pb.Addresses) -> frozenset[Address]:
+        """Addresses that have ceased to be those of their pods; raises InvalidField."""
+        return frozenset(self._legend_addresses(message))
+
     def _classes(self, name: str, fields: Collection[pb.PolicyClass]) -> tuple[PolicyClass, ...]:
         return _sorted(name, self._part.policy_class, fields, NAME, self._limits.classes)
 

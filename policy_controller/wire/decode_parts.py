@@ -99,6 +99,7 @@ class PartReader:
         entry = LegendEntry(
             namespace=at("namespace", legal.namespace, message.namespace),
             pod=at("pod", legal.subdomain, message.pod),
+            uid=at("uid", legal.uid, message.uid),
             workload_kind=at("workload_kind", legal.workload, message.workload_kind),
             workload_name=at("workload_name", legal.workload, message.workload_name),
         )

@@ -67,6 +67,12 @@ def encode_delta(delta: Delta, message: pb.Delta) -> None:
         message.removed_legend.CopyFrom(_addresses(delta.removed_legend))
 
 
+def encode_ended(ended: frozenset[Address], message: pb.Snapshot | pb.Delta) -> None:
+    """Write the addresses that have ceased to be those of their pods."""
+    if ended:
+        message.ended.CopyFrom(_addresses(ended))
+
+
 def _addresses(addresses: tuple[Address, ...] | frozenset[Address]) -> pb.Addresses:
     return _address_halves(pack_addresses(addresses))
 
@@ -164,6 +170,7 @@ def _legend(items: tuple[tuple[Address, LegendEntry], ...]) -> list[pb.LegendEnt
         pb.LegendEntry(
             namespace=entry.namespace,
             pod=entry.pod,
+            uid=entry.uid,
             workload_kind=entry.workload_kind,
             workload_name=entry.workload_name,
             addresses=_address_halves(pack_addresses(addresses)),

@@ -387,6 +387,7 @@ class Snapshot(_message.Message):
     CLASSES_FIELD_NUMBER: _builtins.int
     PODS_FIELD_NUMBER: _builtins.int
     LEGEND_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """A counter of this stream, from 1."""
     digest: _builtins.bytes
@@ -406,6 +407,10 @@ class Snapshot(_message.Message):
     def pods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pod]: ...
     @_builtins.property
     def legend(self) -> _containers.RepeatedCompositeFieldContainer[Global___LegendEntry]: ...
+    @_builtins.property
+    def ended(self) -> Global___Addresses:
+        """As in Delta. More may have ended than the operator knows of: what the node held before tells it the rest."""
+
     def __init__(
         self,
         *,
@@ -419,10 +424,11 @@ class Snapshot(_message.Message):
         classes: _abc.Iterable[Global___PolicyClass] | None = ...,
         pods: _abc.Iterable[Global___Pod] | None = ...,
         legend: _abc.Iterable[Global___LegendEntry] | None = ...,
+        ended: Global___Addresses | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stands", b"stands"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "stands", b"stands"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_sets", b"block_sets", "classes", b"classes", "digest", b"digest", "generation", b"generation", "legend", b"legend", "node", b"node", "peer_sets", b"peer_sets", "pods", b"pods", "port_sets", b"port_sets", "stands", b"stands"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_sets", b"block_sets", "classes", b"classes", "digest", b"digest", "ended", b"ended", "generation", b"generation", "legend", b"legend", "node", b"node", "peer_sets", b"peer_sets", "pods", b"pods", "port_sets", b"port_sets", "stands", b"stands"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -452,6 +458,7 @@ class Delta(_message.Message):
     REMOVED_PODS_FIELD_NUMBER: _builtins.int
     PUT_LEGEND_FIELD_NUMBER: _builtins.int
     REMOVED_LEGEND_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     base_generation: _builtins.int
     generation: _builtins.int
     digest: _builtins.bytes
@@ -485,6 +492,12 @@ class Delta(_message.Message):
     def put_legend(self) -> _containers.RepeatedCompositeFieldContainer[Global___LegendEntry]: ...
     @_builtins.property
     def removed_legend(self) -> Global___Addresses: ...
+    @_builtins.property
+    def ended(self) -> Global___Addresses:
+        """Addresses that have ceased to be those of the pods they belonged to, since what was acked last: another pod has
+        them now, or none. Once this is applied, no connection of theirs is left.
+        """
+
     def __init__(
         self,
         *,
@@ -506,10 +519,11 @@ class Delta(_message.Message):
         removed_pods: _abc.Iterable[_builtins.str] | None = ...,
         put_legend: _abc.Iterable[Global___LegendEntry] | None = ...,
         removed_legend: Global___Addresses | None = ...,
+        ended: Global___Addresses | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["removed_legend", b"removed_legend", "stands", b"stands"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "removed_legend", b"removed_legend", "stands", b"stands"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_block_sets", b"added_block_sets", "added_classes", b"added_classes", "added_peer_sets", b"added_peer_sets", "added_port_sets", b"added_port_sets", "base_generation", b"base_generation", "changed_peer_sets", b"changed_peer_sets", "changed_port_sets", b"changed_port_sets", "digest", b"digest", "generation", b"generation", "put_legend", b"put_legend", "put_pods", b"put_pods", "removed_block_sets", b"removed_block_sets", "removed_classes", b"removed_classes", "removed_legend", b"removed_legend", "removed_peer_sets", b"removed_peer_sets", "removed_pods", b"removed_pods", "removed_port_sets", b"removed_port_sets", "stands", b"stands"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_block_sets", b"added_block_sets", "added_classes", b"added_classes", "added_peer_sets", b"added_peer_sets", "added_port_sets", b"added_port_sets", "base_generation", b"base_generation", "changed_peer_sets", b"changed_peer_sets", "changed_port_sets", b"changed_port_sets", "digest", b"digest", "ended", b"ended", "generation", b"generation", "put_legend", b"put_legend", "put_pods", b"put_pods", "removed_block_sets", b"removed_block_sets", "removed_classes", b"removed_classes", "removed_legend", b"removed_legend", "removed_peer_sets", b"removed_peer_sets", "removed_pods", b"removed_pods", "removed_port_sets", b"removed_port_sets", "stands", b"stands"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -909,11 +923,14 @@ class LegendEntry(_message.Message):
     WORKLOAD_KIND_FIELD_NUMBER: _builtins.int
     WORKLOAD_NAME_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     pod: _builtins.str
     workload_kind: _builtins.str
     """Both empty for a bare pod."""
     workload_name: _builtins.str
+    uid: _builtins.str
+    """Of the pod: another pod of the same name has another."""
     @_builtins.property
     def addresses(self) -> Global___Addresses:
         """At least one."""
@@ -926,10 +943,11 @@ class LegendEntry(_message.Message):
         workload_kind: _builtins.str = ...,
         workload_name: _builtins.str = ...,
         addresses: Global___Addresses | None = ...,
+        uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "namespace", b"namespace", "pod", b"pod", "workload_kind", b"workload_kind", "workload_name", b"workload_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "namespace", b"namespace", "pod", b"pod", "uid", b"uid", "workload_kind", b"workload_kind", "workload_name", b"workload_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

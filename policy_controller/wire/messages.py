@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from compilers.model.words import Address
 from compilers.ruleset.delta import Delta
 from compilers.ruleset.rule_set import RuleSet
 
@@ -83,22 +84,30 @@ class Nack:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotMessage:
-    """Everything a node enforces. The digest is computed from the rule set, here and again by the receiver."""
+    """Everything a node enforces. The digest is computed from the rule set, here and again by the receiver.
+
+    `ended` as in DeltaMessage, as far as the operator knows.
+    """
 
     generation: int
     stands: Stands
     rule_set: RuleSet
+    ended: frozenset[Address] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class DeltaMessage:
-    """What turns the state of `base_generation` into that of `generation`; the digest is of the latter, whole."""
+    """What turns the state of `base_generation` into that of `generation`; the digest is of the latter, whole.
+
+    `ended`: addresses that have ceased to be those of the pods they belonged to; their connections end.
+    """
 
     base_generation: int
     generation: int
     stands: Stands
     digest: int
     delta: Delta
+    ended: frozenset[Address] = frozenset()
 
 
 NodeMessage = Hello | Ack | Nack

@@ -76,7 +76,9 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
         ingress = draw(st.sampled_from(by_direction[Direction.INGRESS]))
         egress = draw(st.sampled_from(by_direction[Direction.EGRESS]))
         pods.append(PodEntry(f"uid-{number}", "shop", f"pod-{number}", mine, ingress, egress))
-    legend = {address: LegendEntry(pod.namespace, pod.name) for pod in pods for address in pod.addresses}
+    legend = {
+        address: LegendEntry(pod.namespace, pod.name, pod.uid) for pod in pods for address in pod.addresses
+    }
     return RuleSet.of(
         "node-a",
         peer_sets=[PeerSet(name, draw(addresses)) for name in PEER_NAMES],

@@ -55,7 +55,7 @@ def rule_set(pods: Iterable[PodEntry], classes: Iterable[PolicyClass] = (), peer
         peer_sets=[PeerSet(PEERS, frozenset(map(ip_address, peers.split())))] if known else [],
         classes=known,
         pods=held,
-        legend={address: LegendEntry("a", one.name) for one in held for address in one.addresses},
+        legend={address: LegendEntry("a", one.name, one.uid) for one in held for address in one.addresses},
     )
 
 

@@ -32,6 +32,7 @@ from policy_controller.enforcer.tests.states import (
     base,
 )
 from policy_controller.testing.clock import FakeClock
+from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import (
@@ -113,7 +114,7 @@ async def node(
 ) -> AsyncIterator[Node]:
     """A node whose enforcer has adopted what the kernel holds and has a stream."""
     nft, clock, session, metrics = nft or Refusing(), FakeClock(), Session(NODE), Metrics()
-    kernel = Kernel(nft, BASE, clock)
+    kernel = Kernel(nft, FakeConnections(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, session, UnknownGates(unknown_pods, 30), clock, metrics)
     try:
         await enforcement.adopt()

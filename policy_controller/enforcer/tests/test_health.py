@@ -21,6 +21,7 @@ from policy_controller.enforcer.settings import Endpoint
 from policy_controller.enforcer.tests.operator_double import DEADLINE, until
 from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, base
 from policy_controller.testing.clock import FakeClock
+from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import SnapshotMessage, Stands
@@ -72,7 +73,7 @@ class Node:
 @asynccontextmanager
 async def node() -> AsyncIterator[Node]:
     nft, clock, metrics = Stuck(), FakeClock(), Metrics()
-    kernel = Kernel(nft, BASE, clock)
+    kernel = Kernel(nft, FakeConnections(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
     task = asyncio.create_task(asyncio.Event().wait())
     one = Node(nft, clock, kernel, enforcement, asyncio.create_task(enforcement.keep_gates()))

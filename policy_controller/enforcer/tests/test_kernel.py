@@ -38,6 +38,7 @@ from policy_controller.enforcer.tests.states import (
     WEB_ISOLATED,
     base,
 )
+from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.testing.namespaces import PrivateNamespace
 
@@ -122,7 +123,7 @@ def kernels() -> Iterator[Callable[[Nft], Kernel]]:
     made: list[Kernel] = []
 
     def make(nft: Nft) -> Kernel:
-        made.append(Kernel(nft, BASE, SystemClock()))
+        made.append(Kernel(nft, FakeConnections(), BASE, SystemClock()))
         return made[-1]
 
     yield make

@@ -26,6 +26,7 @@ from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.stream import LONGEST_WAIT, SHORTEST_WAIT, Backoff, follow
 from policy_controller.enforcer.tests.operator_double import serving, until
 from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED, base
+from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import (
@@ -73,7 +74,7 @@ class Node:
 async def node(address: str, clock: Clock = SYSTEM) -> AsyncIterator[Node]:
     """An enforcer on a fake kernel that follows the operator at the address."""
     nft, metrics = FakeNft(), Metrics()
-    kernel = Kernel(nft, BASE, clock)
+    kernel = Kernel(nft, FakeConnections(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
 
     async def enforce() -> None:
@@ -159,7 +160,7 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
     address: str, held: RuleSet | None, first: str
 ) -> None:
     nft = FakeNft()
-    kernel = Kernel(nft, BASE, SystemClock())
+    kernel = Kernel(nft, FakeConnections(), BASE, SystemClock())
     if held is not None:
         await kernel.adopt()
         await kernel.apply(render(held, BASE))
@@ -174,7 +175,7 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
     assert [nft.list_table(family, BASE.inet.name) for family in TableFamily] == before
 
     sent = Told(nft)
-    applying = Kernel(sent, BASE, SystemClock())
+    applying = Kernel(sent, FakeConnections(), BASE, SystemClock())
     await applying.adopt()
     await applying.apply(render(WEB_ISOLATED, BASE))
     assert "".join(line for line in text.splitlines(keepends=True) if line[0] != "#") == sent.text

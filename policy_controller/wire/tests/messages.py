@@ -34,6 +34,7 @@ PEERS: Final = content_name(NameKind.PEER_SET, ("peers",))
 OTHER_PEERS: Final = content_name(NameKind.PEER_SET, ("others",))
 PORTS: Final = content_name(NameKind.PORT_SET, ("ports",))
 STANDS: Final = Stands(1, 2, 3)
+ENDED: Final = frozenset({V4B, V6})
 
 
 def rule_set(*peers: PeerSet, number: int = 80) -> RuleSet:
@@ -56,19 +57,22 @@ def rule_set(*peers: PeerSet, number: int = 80) -> RuleSet:
             PodEntry("uid-1", "a", "web-1", (V4, V6), gates[0].name, gates[1].name),
             PodEntry("uid-2", "a", "web-2"),
         ],
-        legend={V4: LegendEntry("a", "web-1", "Deployment", "web"), V4B: LegendEntry("b", "client")},
+        legend={
+            V4: LegendEntry("a", "web-1", "uid-1", "Deployment", "web"),
+            V4B: LegendEntry("b", "client", "uid-9"),
+        },
     )
 
 
 def snapshot() -> pb.OperatorMessage:
     """A snapshot with every kind of part."""
-    return encode_operator(SnapshotMessage(1, STANDS, rule_set(PeerSet(OTHER_PEERS))))
+    return encode_operator(SnapshotMessage(1, STANDS, rule_set(PeerSet(OTHER_PEERS)), ENDED))
 
 
 def delta() -> pb.OperatorMessage:
     """A delta with most kinds of change."""
     old, new = rule_set(PeerSet(OTHER_PEERS, frozenset({V6}))), rule_set(PeerSet(OTHER_PEERS), number=81)
-    return encode_operator(DeltaMessage(1, 2, STANDS, digest_of(new), difference(old, new)))
+    return encode_operator(DeltaMessage(1, 2, STANDS, digest_of(new), difference(old, new), ENDED))
 
 
 def parts(message: Message) -> Iterator[Message]:

@@ -138,6 +138,7 @@ legend_entries = st.builds(
     LegendEntry,
     words,
     words,
+    words,
     st.sampled_from(("", "Deployment")),
     st.sampled_from(("", "=cmd|' /C'", "\x1b[2J€")),
 )

@@ -1,0 +1,189 @@
+"""The kernel's memory of connections: entries that hold an address are found and deleted, over netlink.
+
+Knows ctnetlink's messages (include/uapi/linux/netfilter/nfnetlink_conntrack.h) as far as a dump and a deletion need
+them. Knows nothing of why a connection must end. A fake is in policy_controller/testing/fake_connections.py.
+
+An entry has two tuples, of the original direction and of the reply; where an address is translated they differ, so any
+of four addresses may be the one that is meant. What is deleted is named by the kernel's own bytes for the entry's
+original tuple, zone and id: so every protocol is covered, also those whose tuples nobody here can read, and an entry
+that took the place of a listed one is left alone.
+"""
+
+import errno
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from itertools import count
+from typing import Final, NamedTuple, Protocol, Self
+
+from pyroute2.netlink import (
+    NETLINK_NETFILTER,
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+)
+from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK
+from pyroute2.netlink.nfnetlink.nfctsocket import IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
+
+from compilers.model.words import Address
+
+MESSAGE: Final = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port."""
+GENERIC: Final = struct.Struct("=BBH")
+"""struct nfgenmsg: family, version, resource."""
+ATTRIBUTE: Final = struct.Struct("=HH")
+"""struct nlattr: length, type."""
+STATUS: Final = struct.Struct("=i")
+NESTED: Final = 0x8000
+"""NLA_F_NESTED."""
+ATTRIBUTE_TYPE: Final = 0x3FFF
+"""Without the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
+TUPLE_ORIGINAL, TUPLE_REPLY, ID, ZONE = 1, 2, 12, 18
+"""CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE."""
+TUPLE_IP: Final = 1
+"""CTA_TUPLE_IP; what it holds are addresses, source and destination."""
+LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
+"""What ends an answer; both begin with a status: 0, or an error number below it."""
+RECEIVED: Final = 1 << 17
+"""Bytes of one read; the kernel writes at most a quarter of it."""
+ANSWER_SECONDS: Final = 10.0
+"""The kernel answers at once; whoever waits longer would wait for ever."""
+
+
+class ConnectionsError(Exception):
+    """Connections that should have ended may go on; the text says what was asked and what the kernel answered."""
+
+
+class Connections(Protocol):
+    """The memory of connections of one network namespace."""
+
+    def end(self, addresses: frozenset[Address]) -> int:
+        """Delete every entry that holds one of the addresses, and return how many. Raises ConnectionsError.
+
+        After an error some may be deleted already; asking again is right.
+        """
+        ...
+
+
+class Conntrack:
+    """The kernel's, of the network namespace in which the calling thread is."""
+
+    def end(self, addresses: frozenset[Address]) -> int:
+        """See Connections. Once is enough after new rules are committed.
+
+        An entry that the listing does not show began under them, or of a packet that was on its way when they were
+        committed: such a packet has left the hooks, and its entry is listed, long before this thread gets to ask.
+        """
+        if not addresses:
+            return 0
+        wanted = frozenset(address.packed for address in addresses)
+        try:
+            with _Netlink() as netlink:
+                # All are read before the first is deleted: the kernel walks a table that should stand still.
+                return sum(netlink.delete(entry) for entry in list(netlink.entries(wanted)))
+        except OSError as error:
+            raise ConnectionsError(
+                f"connections of {len(addresses)} addresses: {error.strerror or error}"
+            ) from error
+
+
+class _Netlink:
+    """One conversation with the kernel. Errors are OSError."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        )
+        self._socket.settimeout(ANSWER_SECONDS)
+        self._numbers = count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def entries(self, wanted: frozenset[bytes]) -> Iterator[bytes]:
+        """Entries that hold one of the packed addresses, each as the body of the message that deletes it."""
+        # Most messages hold none, and one search of the whole message says so.
+        anywhere = re.compile(b"|".join(map(re.escape, sorted(wanted))), re.DOTALL)
+        for body in self._ask(IPCTNL_MSG_CT_GET, NLM_F_DUMP, GENERIC.pack(socket.AF_UNSPEC, 0, 0)):
+            if anywhere.search(body):
+                parts = dict(_attributes(body[GENERIC.size :]))
+                if not wanted.isdisjoint(_addresses(parts)):
+                    named = ((kind, parts[kind]) for kind in (TUPLE_ORIGINAL, ID, ZONE) if kind in parts)
+                    yield body[: GENERIC.size] + b"".join(_attribute(*one) for one in named)
+
+    def delete(self, entry: bytes) -> int:
+        """How many entries this deleted: none when the entry has ended by itself, else one."""
+        try:
+            for _ in self._ask(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, entry):
+                pass
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return 0
+            raise
+        return 1
+
+    def _ask(self, request: int, flags: int, body: bytes) -> Iterator[bytes]:
+        """Send one request; yield the body of each answer until the kernel says that there are no more."""
+        number, length = next(self._numbers), MESSAGE.size + len(body)
+        kind = NFNL_SUBSYS_CTNETLINK << 8 | request
+        self._socket.send(MESSAGE.pack(length, kind, flags | NLM_F_REQUEST, number, 0) + body)
+        while True:
+            for answer in _messages(self._socket.recv(RECEIVED)):
+                if answer.number != number:
+                    continue
+                if answer.kind not in LAST:
+                    yield answer.body
+                    continue
+                (status,) = STATUS.unpack_from(answer.body)
+                if status < 0:
+                    raise OSError(-status, os.strerror(-status))
+                return
+
+
+class _Message(NamedTuple):
+    kind: int
+    number: int
+    body: bytes
+
+
+def _messages(received: bytes) -> Iterator[_Message]:
+    """Each message in what was received."""
+    start = 0
+    while start + MESSAGE.size <= len(received):
+        length, kind, _, number, _ = MESSAGE.unpack_from(received, start)
+        yield _Message(kind, number, received[start + MESSAGE.size : start + length])
+        start += _aligned(max(length, MESSAGE.size))
+
+
+def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type (without flags) and content of each attribute."""
+    start = 0
+    while start + ATTRIBUTE.size <= len(body):
+        length, kind = ATTRIBUTE.unpack_from(body, start)
+        yield kind & ATTRIBUTE_TYPE, body[start + ATTRIBUTE.size : start + length]
+        start += _aligned(max(length, ATTRIBUTE.size))
+
+
+def _attribute(kind: int, content: bytes) -> bytes:
+    length = ATTRIBUTE.size + len(content)
+    nested = NESTED if kind == TUPLE_ORIGINAL else 0
+    return ATTRIBUTE.pack(length, kind | nested) + content + bytes(_aligned(length) - length)
+
+
+def _addresses(parts: dict[int, bytes]) -> Iterator[bytes]:
+    """The packed addresses of both tuples."""
+    for direction in (TUPLE_ORIGINAL, TUPLE_REPLY):
+        for kind, content in _attributes(parts.get(direction, b"")):
+            if kind == TUPLE_IP:
+                yield from (address for _, address in _attributes(content))
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3

@@ -1,0 +1,159 @@
+"""Which connections end with an address: the same for the fake and for the kernel's conntrack."""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any, Final
+
+import pytest
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
+
+from compilers.model.words import Address
+from policy_controller.enforcer import conntrack
+from policy_controller.enforcer.conntrack import Connections, ConnectionsError, Conntrack
+from policy_controller.testing.fake_connections import Ends, FakeConnection, FakeConnections
+from policy_controller.testing.namespaces import PrivateNamespace
+
+Side = Mapping[str, int]
+ESP: Final = 50
+PROTOCOLS: Final[Mapping[int, tuple[Side, Side]]] = {
+    **dict.fromkeys(
+        (socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP),
+        ({"sport": 7, "dport": 80}, {"sport": 80, "dport": 7}),
+    ),
+    socket.IPPROTO_ICMP: (
+        {"icmp_id": 7, "icmp_type": 8, "icmp_code": 0},
+        {"icmp_id": 7, "icmp_type": 0, "icmp_code": 0},
+    ),
+    ESP: ({}, {}),
+}
+"""What the two tuples of an entry hold beside addresses."""
+
+
+def ends(text: str) -> Ends:
+    source, destination = map(ip_address, text.split(" > "))
+    return source, destination
+
+
+def connection(original: str, reply: str = "") -> FakeConnection:
+    """One whose reply is the original turned round, unless something else is said."""
+    there = ends(original)
+    return FakeConnection(there, ends(reply) if reply else (there[1], there[0]))
+
+
+OUT = connection("10.0.0.1 > 10.0.0.2")
+IN = connection("10.0.0.3 > 10.0.0.1")
+SERVICE = connection("10.0.0.5 > 10.96.0.1", "10.0.0.1 > 10.0.0.5")
+MASQUERADED = connection("10.0.0.4 > 192.0.2.1", "192.0.2.1 > 10.0.0.1")
+OTHER = connection("10.0.0.11 > 10.0.0.12")
+OUT6 = connection("fd00::1 > fd00::2")
+# Its bytes hold those of 10.0.0.1.
+LIKE = connection("fd00::a00:1 > fd00:0:a00:1::2")
+EVERY = frozenset({OUT, IN, SERVICE, MASQUERADED, OTHER, OUT6, LIKE})
+
+Memory = tuple[Connections, Callable[[], frozenset[FakeConnection]]]
+"""What is asked, and what is held now."""
+
+
+@contextmanager
+def fake(held: frozenset[FakeConnection], _: int) -> Iterator[Memory]:
+    connections = FakeConnections(held)
+    yield connections, lambda: connections.held
+
+
+class Namespaced:
+    """The kernel's memory of connections inside a private network namespace, asked from any thread."""
+
+    def __init__(self, network: PrivateNamespace) -> None:
+        self._network = network
+
+    def end(self, addresses: frozenset[Address]) -> int:
+        return self._network.run(lambda: Conntrack().end(addresses))
+
+
+@contextmanager
+def real(held: frozenset[FakeConnection], protocol: int) -> Iterator[Memory]:
+    with PrivateNamespace() as network:
+        network.run(lambda: add(held, protocol))
+        yield Namespaced(network), lambda: network.run(dump)
+
+
+def add(held: frozenset[FakeConnection], protocol: int) -> None:
+    for one in held:
+        version = one.original[0].version
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        number, sides = protocol, PROTOCOLS[protocol]
+        if version == 6 and protocol == socket.IPPROTO_ICMP:
+            number = socket.IPPROTO_ICMPV6
+            sides = ({**sides[0], "icmp_type": 128}, {**sides[1], "icmp_type": 129})
+        original, reply = (
+            NFCTAttrTuple(family, str(source), str(destination), number, **side)
+            for (source, destination), side in zip((one.original, one.reply), sides, strict=True)
+        )
+        with NFCTSocket(nfgen_family=family) as kernel:
+            kernel.entry("add", timeout=300, tuple_orig=original, tuple_reply=reply)
+
+
+def dump() -> frozenset[FakeConnection]:
+    with NFCTSocket(nfgen_family=socket.AF_UNSPEC) as kernel:
+        return frozenset(
+            FakeConnection(read(entry, "CTA_TUPLE_ORIG"), read(entry, "CTA_TUPLE_REPLY"))
+            for entry in kernel.dump()
+        )
+
+
+def read(entry: Any, name: str) -> Ends:
+    source, destination = (
+        ip_address(value) for _, value in entry.get_attr(name).get_attr("CTA_TUPLE_IP")["attrs"]
+    )
+    return source, destination
+
+
+MEMORIES = pytest.mark.parametrize(
+    ("memory", "protocol"),
+    [
+        pytest.param(fake, socket.IPPROTO_TCP, id="fake"),
+        *(
+            pytest.param(real, protocol, id=f"kernel-{protocol}", marks=pytest.mark.kernel)
+            for protocol in PROTOCOLS
+        ),
+    ],
+)
+
+
+@MEMORIES
+@pytest.mark.parametrize(
+    ("addresses", "gone"),
+    [
+        ("10.0.0.1", {OUT, IN, SERVICE, MASQUERADED}),
+        ("10.0.0.3", {IN}),
+        ("10.96.0.1", {SERVICE}),
+        ("192.0.2.1 fd00::1", {MASQUERADED, OUT6}),
+        ("10.0.0.6 fd00::6", set()),
+        ("", set()),
+    ],
+)
+def test_a_connection_ends_when_either_of_its_tuples_holds_the_address(
+    memory: Callable[..., Any], protocol: int, addresses: str, gone: set[FakeConnection]
+) -> None:
+    with memory(EVERY, protocol) as (connections, held):
+        wanted = frozenset(map(ip_address, addresses.split()))
+        assert connections.end(wanted) == len(gone)
+        assert held() == EVERY - gone
+        assert connections.end(wanted) == 0
+
+
+@pytest.mark.kernel
+def test_more_connections_than_one_answer_of_the_kernel_holds_end_together() -> None:
+    many = frozenset(connection(f"10.1.{number // 250}.{number % 250} > 10.0.0.1") for number in range(1000))
+    with real(many | EVERY, socket.IPPROTO_UDP) as (connections, held):
+        assert connections.end(frozenset({ip_address("10.0.0.1")})) == len(many) + 4
+        assert held() == {OTHER, OUT6, LIKE}
+
+
+def test_a_kernel_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A kind of request that ctnetlink does not have.
+    monkeypatch.setattr(conntrack, "IPCTNL_MSG_CT_GET", 99)
+    with pytest.raises(ConnectionsError, match="connections of 1 addresses: Invalid argument"):
+        Conntrack().end(frozenset({ip_address("10.0.0.1")}))
