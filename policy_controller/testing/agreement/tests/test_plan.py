@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compilers.compile.compiler import compile_nodes
 from compilers.model.cluster import Cluster
 from compilers.model.faults import ObjectRef
-from compilers.model.words import Direction
+from compilers.model.words import Address, Direction, Family
 from compilers.nftables.plan import plan
 from compilers.nftables.references import targets
 from compilers.nftables.render import Tables, render, render_empty
@@ -29,7 +29,8 @@ from compilers.nftables.transaction import (
     install,
 )
 from compilers.ruleset.delta import apply, difference
-from compilers.ruleset.parts import PodEntry, PolicyClass
+from compilers.ruleset.names import NameKind, content_name, family_name
+from compilers.ruleset.parts import ClassRule, PeerSet, PodEntry, PolicyClass, RuleRef
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.testing.agreement.tests.scene import BASE, Record
@@ -156,6 +157,39 @@ def test_pods_are_known_no_later_than_unknown_addresses_are_dropped() -> None:
         command.name for command in phases.switch.commands if isinstance(command, AddElements | FlushChain)
     }
     assert {"known4", "unknown-ingress"} <= switched
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["a pod leaves the class", "all stay"])
+def test_elements_join_after_the_switch_when_it_rewrites_a_chain_and_with_it_otherwise(leaves: bool) -> None:
+    """Before: the peer set is empty. After: it has a member, and one of the two pods has another class or not."""
+    peers = content_name(NameKind.PEER_SET, ("app=web",))
+    admits = PolicyClass(
+        Direction.INGRESS,
+        (ObjectRef("NetworkPolicy", "shop", "a"),),
+        (ClassRule(peers, None, RuleRef("shop", "a", 0)),),
+    )
+    closed_class = PolicyClass(Direction.INGRESS, (ObjectRef("NetworkPolicy", "shop", "b"),), ())
+
+    def tables(members: frozenset[Address], first_class: PolicyClass) -> Tables:
+        pods = [
+            PodEntry("1", "shop", "one", (IPv4Address("10.244.1.11"),), ingress=first_class.name),
+            PodEntry("2", "shop", "two", (IPv4Address("10.244.1.12"),), ingress=admits.name),
+        ]
+        sets = [PeerSet(peers, members)]
+        return render(RuleSet.of("node-a", peer_sets=sets, classes=[admits, closed_class], pods=pods), BASE)
+
+    phases = plan(
+        tables(frozenset(), admits),
+        tables(frozenset({IPv4Address("10.244.1.13")}), closed_class if leaves else admits),
+    )
+
+    joining = {
+        phase
+        for phase, transaction in phases.each()
+        for command in transaction.commands
+        if isinstance(command, AddElements) and command.name == family_name(peers, Family.IPV4)
+    }
+    assert joining == {"admit" if leaves else "switch"}
 
 
 @settings(LONG, phases=(Phase.generate,))
