@@ -14,6 +14,7 @@ from compilers.ruleset.names import NAME, NameKind, content_name, family_name, p
 from compilers.ruleset.parts import (
     BlockSet,
     ClassRule,
+    LegendEntry,
     PeerSet,
     PodEntry,
     PolicyClass,
@@ -91,6 +92,7 @@ def test_a_class_is_named_by_direction_policies_and_rules() -> None:
         (lambda: ClassRule(None, MISSING, ORIGIN), "not a name"),
         (lambda: PolicyClass(Direction.INGRESS, (), ()), "without a policy"),
         (lambda: PodEntry("", "shop", "web"), "must not be empty"),
+        (lambda: LegendEntry("shop", "web", ""), "must not be empty"),
         (lambda: PodEntry("1", "shop", "web", egress=SOME_CLASS.name), "not a name"),
         (lambda: RuleSet.of("a", pods=[PodEntry("1", "s", "w", ingress=SOME_CLASS.name)]), "not there"),
         (

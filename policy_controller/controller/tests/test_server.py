@@ -22,7 +22,7 @@ from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.clock import FakeClock
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import encode_node
-from policy_controller.wire.messages import Ack, DeltaMessage, Hello, SnapshotMessage, Stands
+from policy_controller.wire.messages import Ack, DeltaMessage, Hello, InForce, SnapshotMessage, Stands
 
 
 @dataclass
@@ -56,6 +56,19 @@ async def test_a_node_gets_a_snapshot_and_then_deltas(served: Served) -> None:
         assert isinstance(await one.apply(), DeltaMessage)
         assert one.rule_set == desired(2).rule_set
         await eventually(lambda: served.streams.statuses()["node-a"].current)
+
+
+async def test_a_node_that_comes_back_hears_what_ended_after_what_it_has_in_force(served: Served) -> None:
+    earlier, later = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
+    served.streams.note_ended(6, frozenset({earlier}))
+    served.streams.note_ended(7, frozenset({later}))
+    hello = Hello("node-a", InForce(3, 0, Stands(pods=6)))
+    async with open_stream(served.address, [encode_node(hello)]) as stream:
+        await connected(served, "node-a")
+        served.streams.desire("node-a", desired(1))
+        message = await ScriptedNode("node-a", stream).hear()
+        assert isinstance(message, SnapshotMessage)
+        assert message.ended == {later}
 
 
 async def test_a_second_stream_of_a_node_replaces_the_first(served: Served) -> None:

@@ -7,12 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from compilers.ruleset.delta import apply
+from compilers.model.words import Address
+from compilers.ruleset.delta import NOTHING, apply
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import PeerSet
 from compilers.ruleset.rule_set import RuleSet
-from compilers.ruleset.tests.rule_sets import rule_sets
+from compilers.ruleset.tests.rule_sets import ADDRESSES, rule_sets
 from policy_controller.controller.sessions import (
     ACK_SECONDS,
     CHANGED_SECONDS,
@@ -93,6 +94,47 @@ def test_states_desired_while_a_message_is_unanswered_become_one_delta() -> None
     assert isinstance(delta, DeltaMessage)
     assert delta.generation == 2
     assert delta.digest == desired(9).digest
+
+
+FIRST, SECOND = ADDRESSES[:2]
+
+
+def test_an_address_that_ended_is_said_with_the_state_that_ended_it_also_when_nothing_else_changes() -> None:
+    script = Script()
+    script.session.desire(desired(1))
+    script.ask()
+    script.ack(desired(1))
+
+    script.session.note_ended(frozenset({FIRST}))
+    assert script.ask() is None
+    script.session.desire(desired(1, pods=2))
+    message = script.ask()
+
+    assert isinstance(message, DeltaMessage)
+    assert message.ended == {FIRST}
+    assert message.delta == NOTHING
+    script.ack(desired(1))
+    assert script.ask() is None
+
+
+def test_addresses_that_ended_in_states_never_sent_or_refused_are_said_with_the_next() -> None:
+    script = Script()
+    script.session.desire(desired(1))
+    script.ask()
+    for number, address in enumerate((FIRST, SECOND), start=2):
+        script.session.note_ended(frozenset({address}))
+        script.session.desire(desired(number))
+    script.ack(desired(1))
+    assert [message.ended for message in (script.ask(), script.said[0]) if message] == [
+        {FIRST, SECOND},
+        set(),
+    ]
+
+    script.session.nacked(nack(2), 0.0)
+
+    again = script.ask()
+    assert isinstance(again, SnapshotMessage)
+    assert again.ended == {FIRST, SECOND}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +236,9 @@ def test_a_node_that_does_not_answer_is_overdue_after_the_stated_time() -> None:
 
 
 class NodeThatMisbehaves(RuleBasedStateMachine):
-    """Whatever a node accepts and refuses: generations count up by one, and it ends with what is desired."""
+    """Whatever a node accepts and refuses: generations count up by one, it ends with what is desired, and it is told
+    of every address that ended until it has acknowledged it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,10 +249,24 @@ class NodeThatMisbehaves(RuleBasedStateMachine):
         self.in_flight: OperatorMessage | None = None
         self.generation = 0
         self.refused_at: float | None = None
+        self.noted: set[Address] = set()
+        """Ended in a state that is not desired yet."""
+        self.desires = self.said = 0
+        """How many states were desired, in all and when the message in flight was said."""
+        self.owed: dict[Address, int] = {}
+        """Addresses whose end the node has not acknowledged, and the number of the state that last ended each."""
+
+    @rule(addresses=st.frozensets(st.sampled_from(ADDRESSES), max_size=3))
+    def note_ended(self, addresses: frozenset[Address]) -> None:
+        self.noted |= addresses
+        self.session.note_ended(addresses)
 
     @rule(rule_set=rule_sets(), pods=st.integers(1, 5))
     def desire(self, rule_set: RuleSet, pods: int) -> None:
         self.wanted = Desired.of(rule_set, Stands(pods))
+        self.desires += 1
+        self.owed |= dict.fromkeys(self.noted, self.desires)
+        self.noted.clear()
         self.session.desire(self.wanted)
 
     @rule()
@@ -218,7 +276,8 @@ class NodeThatMisbehaves(RuleBasedStateMachine):
             return
         assert self.in_flight is None, "one message at a time"
         assert message.generation == self.generation + 1
-        self.generation, self.in_flight = message.generation, message
+        assert message.ended == self.owed.keys(), "all that is owed, and nothing before its state is desired"
+        self.generation, self.in_flight, self.said = message.generation, message, self.desires
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 30.0]))
     def wait(self, seconds: float) -> None:
@@ -236,6 +295,7 @@ class NodeThatMisbehaves(RuleBasedStateMachine):
                 self.in_force = apply(delta, self.in_force)
                 assert digest_of(self.in_force) == digest
         self.session.acked(Ack(self.in_flight.generation, digest_of(self.in_force)), self.now)
+        self.owed = {address: number for address, number in self.owed.items() if number > self.said}
         self.in_flight = None
 
     @precondition(lambda self: self.in_flight is not None)
@@ -261,6 +321,7 @@ class NodeThatMisbehaves(RuleBasedStateMachine):
             self.now += RETRY_SECONDS[-1]
             self.ask()
         assert self.wanted is None or self.in_force == self.wanted.rule_set
+        assert self.owed == {}
         assert self.session.next(self.now) is None
 
 

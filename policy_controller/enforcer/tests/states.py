@@ -69,4 +69,6 @@ WEB_CHANGED: Final = rule_set(
     [pod("web", ONE, WEB_8080, OUT), pod("other", THREE, WEB_8080)], [WEB_8080, OUT], peers=THREE
 )
 WEB_WAITING: Final = rule_set([pod("web", "", WEB), pod("client", TWO)], [WEB])
-ALL: Final = (NOBODY_ISOLATED, WEB_ISOLATED, WEB_CHANGED, WEB_WAITING)
+WEB_SUCCEEDED: Final = rule_set([pod("later", ONE, WEB), pod("client", TWO)], [WEB])
+"""Another pod has the addresses that web had."""
+ALL: Final = (NOBODY_ISOLATED, WEB_ISOLATED, WEB_CHANGED, WEB_WAITING, WEB_SUCCEEDED)

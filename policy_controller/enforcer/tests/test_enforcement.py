@@ -8,7 +8,7 @@ from itertools import islice, repeat
 
 import pytest
 
-from compilers.model.words import Direction
+from compilers.model.words import Address, Direction
 from compilers.nftables.expressions import DROP
 from compilers.nftables.render import Tables, render, render_empty
 from compilers.nftables.table import Rule
@@ -79,6 +79,7 @@ class Node:
     """A node under test."""
 
     nft: Refusing
+    connections: FakeConnections
     clock: FakeClock
     session: Session
     metrics: Metrics
@@ -87,9 +88,11 @@ class Node:
     async def snapshot(self, generation: int, rule_set: RuleSet, stands: Stands = UNKNOWN) -> NodeMessage:
         return await self.receive(SnapshotMessage(generation, stands, rule_set))
 
-    async def delta(self, generation: int, old: RuleSet, new: RuleSet) -> NodeMessage:
+    async def delta(
+        self, generation: int, old: RuleSet, new: RuleSet, ended: frozenset[Address] = frozenset()
+    ) -> NodeMessage:
         return await self.receive(
-            DeltaMessage(generation - 1, generation, Stands(), digest_of(new), difference(old, new))
+            DeltaMessage(generation - 1, generation, Stands(), digest_of(new), difference(old, new), ended)
         )
 
     async def receive(self, message: SnapshotMessage | DeltaMessage) -> NodeMessage:
@@ -110,16 +113,19 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    nft: Refusing | None = None, unknown_pods: UnknownPods = UnknownPods.DROP
+    nft: Refusing | None = None,
+    unknown_pods: UnknownPods = UnknownPods.DROP,
+    connections: FakeConnections | None = None,
 ) -> AsyncIterator[Node]:
     """A node whose enforcer has adopted what the kernel holds and has a stream."""
     nft, clock, session, metrics = nft or Refusing(), FakeClock(), Session(NODE), Metrics()
-    kernel = Kernel(nft, FakeConnections(), BASE, clock)
+    connections = connections or FakeConnections()
+    kernel = Kernel(nft, connections, BASE, clock)
     enforcement = Enforcement(kernel, BASE, session, UnknownGates(unknown_pods, 30), clock, metrics)
     try:
         await enforcement.adopt()
         enforcement.begin_stream()
-        yield Node(nft, clock, session, metrics, enforcement)
+        yield Node(nft, connections, clock, session, metrics, enforcement)
     finally:
         kernel.close()
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from threading import Event
 
 import pytest
@@ -27,6 +28,7 @@ from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import SnapshotMessage, Stands
 
 BASE = base()
+ENDED = frozenset({IPv4Address("10.0.0.9")})
 
 
 class Stuck(FakeNft):
@@ -51,6 +53,7 @@ class Stuck(FakeNft):
 @dataclass
 class Node:
     nft: Stuck
+    connections: FakeConnections
     clock: FakeClock
     kernel: Kernel
     enforcement: Enforcement
@@ -63,7 +66,7 @@ class Node:
             return answer.status, await answer.text()
 
     async def snapshot(self, generation: int) -> None:
-        message = encode_operator(SnapshotMessage(generation, Stands(), WEB_ISOLATED))
+        message = encode_operator(SnapshotMessage(generation, Stands(), WEB_ISOLATED, ENDED))
         await self.enforcement.receive(message)
 
     async def look(self) -> tuple[Finding, ...]:
@@ -72,11 +75,11 @@ class Node:
 
 @asynccontextmanager
 async def node() -> AsyncIterator[Node]:
-    nft, clock, metrics = Stuck(), FakeClock(), Metrics()
-    kernel = Kernel(nft, FakeConnections(), BASE, clock)
+    nft, connections, clock, metrics = Stuck(), FakeConnections(), FakeClock(), Metrics()
+    kernel = Kernel(nft, connections, BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
     task = asyncio.create_task(asyncio.Event().wait())
-    one = Node(nft, clock, kernel, enforcement, asyncio.create_task(enforcement.keep_gates()))
+    one = Node(nft, connections, clock, kernel, enforcement, asyncio.create_task(enforcement.keep_gates()))
     health = Health(enforcement, kernel, metrics, one.look, {"enforce": one.task})
     async with serving(health, Endpoint("127.0.0.1", 0)) as (host, port):
         one.url = f"http://{host}:{port}"
@@ -123,6 +126,19 @@ async def test_a_kernel_that_refuses_makes_a_node_not_ready_with_its_words() -> 
         await one.snapshot(1)
         assert await one.ask("/readyz") == (503, "generation 1 is not in force: prepare: it is so\n")
         assert (await one.ask("/healthz"))[0] == 200
+
+
+async def test_connections_that_do_not_end_make_a_node_not_ready_until_they_do() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        one.connections.refusals = 1
+        await one.snapshot(1)
+        status, text = await one.ask("/readyz")
+        assert (status, text.partition(":")[0]) == (503, "connections that should have ended may go on")
+        assert await one.ask("/healthz") == (200, "ok\n")
+        await one.snapshot(2)
+        assert await one.ask("/readyz") == (200, "ok\n")
 
 
 async def test_a_kernel_that_hangs_makes_a_node_not_ready_and_in_the_end_not_alive() -> None:

@@ -1,6 +1,7 @@
 """What a node answers, from what it has and what it hears; no kernel, no stream."""
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -9,7 +10,16 @@ from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.gates import Knowledge
 from policy_controller.enforcer.session import NotAcceptedError, Session
-from policy_controller.enforcer.tests.states import NOBODY_ISOLATED, NODE, WEB_CHANGED, WEB_ISOLATED
+from policy_controller.enforcer.tests.states import (
+    NOBODY_ISOLATED,
+    NODE,
+    ONE,
+    THREE,
+    TWO,
+    WEB_CHANGED,
+    WEB_ISOLATED,
+    WEB_SUCCEEDED,
+)
 from policy_controller.wire.messages import (
     Ack,
     DeltaMessage,
@@ -81,6 +91,30 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     assert session.in_force.rule_set == WEB_ISOLATED
     nack = session.nack(message.generation, caught.value.cause, caught.value.refused)
     assert nack.generation_in_force == 1
+
+
+@pytest.mark.parametrize(
+    ("rule_set", "told", "expected"),
+    [
+        pytest.param(WEB_ISOLATED, "", "", id="nothing changed"),
+        pytest.param(NOBODY_ISOLATED, "", "", id="a policy went"),
+        pytest.param(WEB_ISOLATED, THREE, THREE, id="the operator tells more"),
+        pytest.param(WEB_CHANGED, "", TWO, id="a pod went"),
+        pytest.param(WEB_SUCCEEDED, TWO, f"{ONE} {TWO}", id="another pod has its addresses"),
+    ],
+)
+def test_a_snapshot_ends_what_the_operator_tells_and_what_the_node_itself_can_tell(
+    session: Session, rule_set: RuleSet, told: str, expected: str
+) -> None:
+    session.begin_stream()
+    generation = session.judge(SnapshotMessage(1, STANDS, rule_set, frozenset(map(ip_address, told.split()))))
+    assert generation.ended == frozenset(map(ip_address, expected.split()))
+
+
+def test_a_delta_ends_what_the_operator_tells(session: Session) -> None:
+    ended = frozenset({ip_address("10.9.9.9")})
+    assert session.judge(replace(GOOD, ended=ended)).ended == ended
+    assert Session(NODE).judge(SnapshotMessage(1, STANDS, WEB_ISOLATED, ended)).ended == ended
 
 
 def knowledge(session: Session) -> Knowledge:

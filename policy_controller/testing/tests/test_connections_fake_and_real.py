@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 import pytest
-from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket, nfct_msg
 
 from compilers.model.words import Address
 from policy_controller.enforcer import conntrack
@@ -103,7 +103,7 @@ def dump() -> frozenset[FakeConnection]:
         )
 
 
-def read(entry: Any, name: str) -> Ends:
+def read(entry: nfct_msg, name: str) -> Ends:
     source, destination = (
         ip_address(value) for _, value in entry.get_attr(name).get_attr("CTA_TUPLE_IP")["attrs"]
     )

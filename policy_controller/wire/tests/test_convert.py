@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compilers.model.words import Address
 from compilers.ruleset.delta import apply, difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
@@ -23,8 +24,9 @@ from policy_controller.wire.messages import (
     Stands,
 )
 from policy_controller.wire.refused import Refused
-from policy_controller.wire.tests.rule_sets import rule_sets
+from policy_controller.wire.tests.rule_sets import addresses, rule_sets
 
+ended = st.frozensets(addresses, max_size=6)
 STANDS = Stands(pods=7, namespaces=(1 << 64) - 1, policies=0)
 
 
@@ -33,17 +35,19 @@ def carried(value: OperatorMessage) -> OperatorMessage:
     return decode_operator(pb.OperatorMessage.FromString(sent))
 
 
-@given(rule_sets())
+@given(rule_sets(), ended)
 @settings(max_examples=200, deadline=None)
-def test_a_snapshot_arrives_as_it_was_sent(rule_set: RuleSet) -> None:
-    message = SnapshotMessage(3, STANDS, rule_set)
+def test_a_snapshot_arrives_as_it_was_sent(rule_set: RuleSet, ended: frozenset[Address]) -> None:
+    message = SnapshotMessage(3, STANDS, rule_set, ended)
     assert carried(message) == message
 
 
-@given(rule_sets(), rule_sets())
+@given(rule_sets(), rule_sets(), ended)
 @settings(max_examples=200, deadline=None)
-def test_a_delta_arrives_as_it_was_sent_and_leads_to_its_digest(old: RuleSet, new: RuleSet) -> None:
-    message = DeltaMessage(3, 4, STANDS, digest_of(new), difference(old, new))
+def test_a_delta_arrives_as_it_was_sent_and_leads_to_its_digest(
+    old: RuleSet, new: RuleSet, ended: frozenset[Address]
+) -> None:
+    message = DeltaMessage(3, 4, STANDS, digest_of(new), difference(old, new), ended)
     arrived = carried(message)
     assert arrived == message
     assert isinstance(arrived, DeltaMessage)

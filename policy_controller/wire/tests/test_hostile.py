@@ -270,6 +270,12 @@ BROKEN_SNAPSHOTS: list[tuple[str, Callable[[pb.Snapshot], object], str]] = [
         r"legend\[1\]: 10.0.0.1 is named twice",
     ),
     (
+        "legend without uid",
+        lambda it: it.legend[0].ClearField("uid"),
+        r"legend\[0\].uid: is not a uid",
+    ),
+    ("half an ended address", lambda it: set_to(it.ended, ipv4=b"123"), "ended: IPv4: 3 bytes"),
+    (
         "long workload",
         lambda it: set_to(it.legend[0], workload_kind="k" * 254),
         r"legend\[0\].workload_kind: has 254 characters",
@@ -310,6 +316,12 @@ BROKEN_DELTAS: list[tuple[str, Callable[[pb.Delta], object], str]] = [
         "removed out of order",
         lambda it: swap(it.removed_classes, 0, 1),
         r"removed_classes\[1\]: repeats or is out of order",
+    ),
+    ("ended address twice", lambda it: set_to(it.ended, ipv6=b"1" * 32), "ended: IPv6: entries repeat"),
+    (
+        "ended addresses unsorted",
+        lambda it: set_to(it.ended, ipv4=b"22221111"),
+        "ended: IPv4: entries repeat or",
     ),
     ("removed legend", lambda it: set_to(it.removed_legend, ipv4=b"1"), "removed_legend: IPv4: 1 bytes"),
 ]
