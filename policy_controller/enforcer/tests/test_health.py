@@ -132,11 +132,12 @@ async def test_connections_that_do_not_end_make_a_node_not_ready_until_they_do()
     async with node() as one:
         await one.enforcement.adopt()
         one.enforcement.begin_stream()
-        one.connections.refusals = 1
+        one.connections.refusals = 1000
         await one.snapshot(1)
         status, text = await one.ask("/readyz")
         assert (status, text.partition(":")[0]) == (503, "connections that should have ended may go on")
         assert await one.ask("/healthz") == (200, "ok\n")
+        one.connections.refusals = 0
         await one.snapshot(2)
         assert await one.ask("/readyz") == (200, "ok\n")
 
