@@ -25,6 +25,9 @@ HUNG_SECONDS: Final = 120.0
 SLOW_SECONDS: Final = 10.0
 """Beyond it what is in force may be far behind the operator's word."""
 
+MOST_CONNECTIONS: Final = 64
+"""At a time. libnftables ends the process when a descriptor's number reaches 1024, so nobody may make us open that many."""
+
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -105,10 +108,26 @@ async def serving(health: Health, endpoint: Endpoint) -> AsyncIterator[tuple[str
     runner = web.AppRunner(application(health), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, endpoint.host, endpoint.port).start()
-        yield runner.addresses[0][:2]
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(_bounded(runner), endpoint.host, endpoint.port)
+        async with server:
+            yield server.sockets[0].getsockname()[:2]
     finally:
         await runner.cleanup()
+
+
+def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+    """Accepts connections and lets the oldest go when there are too many, so that a kubelet always gets in."""
+
+    def accept() -> asyncio.Protocol:
+        if runner.server is None:
+            raise RuntimeError("the runner is not set up")
+        crowd = runner.server.connections
+        for oldest in crowd[: len(crowd) + 1 - MOST_CONNECTIONS]:
+            oldest.force_close()
+        return runner.server()
+
+    return accept
 
 
 def _answer(reason: str | None) -> web.Response:

@@ -5,6 +5,7 @@ Knows flags, what is wrong with them, and what the node must have before anythin
 
 import asyncio
 import logging
+import resource
 import sys
 from typing import Final
 
@@ -32,6 +33,7 @@ from policy_controller.wire.refused import Refused, plain
 
 log = logging.getLogger(__name__)
 
+MOST_DESCRIPTORS: Final = 1024
 DEFAULT_OPERATOR: Final = "unix:///run/policy-controller/operator.sock"
 
 
@@ -75,6 +77,7 @@ def main(
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    _bound_descriptors()
     try:
         settings = Settings(
             node=node,
@@ -105,6 +108,13 @@ def main(
     except OSError as error:
         raise click.ClickException(f"--listen {listen}: {error.strerror}") from error
     raise SystemExit(code)
+
+
+def _bound_descriptors() -> None:
+    """Bound them, since libnftables waits with select(): a descriptor numbered 1024 or more ends the process. Then opening one had better fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bound = MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, MOST_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (bound, hard))
 
 
 def _preflight(nft: Nft, base: Base, interfaces: tuple[str, ...]) -> None:

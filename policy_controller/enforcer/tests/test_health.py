@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import UnknownGates
-from policy_controller.enforcer.health import Health, serving
+from policy_controller.enforcer.health import MOST_CONNECTIONS, Health, serving
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, Weight
@@ -193,3 +193,20 @@ def test_an_endpoint_is_host_and_port(text: str) -> None:
     assert Endpoint.parse("127.0.0.1:0") == Endpoint("127.0.0.1", 0)
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         Endpoint.parse(text)
+
+
+async def test_idle_connections_do_not_keep_a_kubelet_out() -> None:
+    async with node() as one:
+        host, port = one.url.removeprefix("http://").split(":")
+        idle = [await asyncio.open_connection(host, int(port)) for _ in range(3 * MOST_CONNECTIONS)]
+
+        assert await one.ask("/healthz") == (200, "ok\n")
+
+        ended = [asyncio.create_task(reader.read()) for reader, _ in idle]
+        async with asyncio.timeout(5):
+            for task in ended[: 2 * MOST_CONNECTIONS]:
+                assert await task == b""
+        for task in ended:
+            task.cancel()
+        for _, writer in idle:
+            writer.close()

@@ -1,6 +1,7 @@
 """The real process, in a network namespace of its own, against the real kernel."""
 
 import asyncio
+import resource
 import signal
 import subprocess
 import sys
@@ -126,6 +127,18 @@ async def test_a_node_that_never_met_its_operator_is_open_and_not_ready(host: Ho
         assert host.tables() == Tables(BASE.inet, BASE.bridge)
         status, text = await asyncio.to_thread(host.ready)
         assert (status, "every pod is open" in text) == (503, True)
+
+
+@pytest.mark.kernel
+async def test_no_descriptor_can_be_numbered_so_high_that_libnftables_ends_the_process(host: Host) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    try:
+        with host.running() as process:
+            await until(lambda: host.tables() is not None)
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] <= FD_SETSIZE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.kernel
