@@ -30,6 +30,7 @@ from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED
 from policy_controller.testing.namespaces import PrivateNamespace
 from policy_controller.wire.messages import Ack, Hello, SnapshotMessage, Stands
 
+FD_SETSIZE = 1024
 SNAPSHOT = SnapshotMessage(1, Stands(1, 1, 1), WEB_ISOLATED)
 PROGRAM = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
 BASE = base_tables(
