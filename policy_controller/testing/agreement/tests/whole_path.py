@@ -1,0 +1,116 @@
+"""The whole path without an API server: objects go into the operator's store, and enforcer processes follow it.
+
+Two nodes of a laboratory. Knows the operator's parts and the enforcer's command line. Knows no expected verdict.
+"""
+
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from policy_controller.clock import SystemClock
+from policy_controller.controller.compile_loop import CompileLoop
+from policy_controller.controller.kinds import Kind
+from policy_controller.controller.server import EnforcementServer
+from policy_controller.controller.store import Store
+from policy_controller.controller.streams import NodeStreams
+from policy_controller.controller.tests import objects
+from policy_controller.testing.laboratory import Laboratory, Pod
+from policy_controller.testing.probe import Prober
+
+ENFORCER: Final = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
+NODES: Final = ("node-a", "node-b")
+DEBOUNCE: Final = 0.005
+SETTLE_SECONDS: Final = 30.0
+EVERY: Final = 0.005
+
+
+class WholePath:
+    """An operator's store and two enforcers; an async context manager. `directory` is for the operator's socket."""
+
+    def __init__(self, directory: Path) -> None:
+        self._address = f"unix://{directory}/operator.sock"
+        self._directory = directory
+        self._stack = AsyncExitStack()
+        self._versions = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        self.laboratory = self._stack.enter_context(Laboratory())
+        self.prober = await self._stack.enter_async_context(Prober())
+        self.store, self.streams = Store(), NodeStreams()
+        server = EnforcementServer(self.streams, SystemClock())
+        self._loop = CompileLoop(self.store, self.streams, SystemClock(), DEBOUNCE)
+        self.store.subscribe(self._loop.wake)
+        self.streams.subscribe(self._loop.wake)
+        self._tell(Kind.NAMESPACE, objects.namespace("shop"))
+        await server.start(self._address)
+        self._stack.push_async_callback(server.stop)
+        synced = asyncio.Event()
+        synced.set()
+        task = asyncio.create_task(self._loop.run(synced))
+        self._stack.callback(task.cancel)
+        for name in NODES:
+            self._start(name)
+        await self.settled()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def tell_pod(self, pod: Pod, app: str, phase: str = "Running") -> None:
+        """The API shows a pod of the laboratory, with a label `app`; its name is its uid."""
+        tree = objects.pod(pod.name, node=pod.node.name, labels={"app": app}, uid=pod.name)
+        tree["status"] = {"phase": phase, "podIPs": [{"ip": str(address)} for address in pod.addresses]}
+        self._tell(Kind.POD, tree)
+
+    def tell_no_pod(self, pod: Pod) -> None:
+        """The API shows the pod no more."""
+        self._tell_gone(Kind.POD, objects.pod(pod.name, uid=pod.name))
+
+    def tell_policies(self, specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """The API shows these policies of the namespace."""
+        for name, spec in specs.items():
+            self._tell(Kind.POLICY, objects.policy(name, dict(spec)))
+
+    def tell_no_policies(self, names: Iterable[str]) -> None:
+        """The API shows these policies no more."""
+        for name in names:
+            self._tell_gone(Kind.POLICY, objects.policy(name))
+
+    async def settled(self) -> None:
+        """Return when every node has acknowledged what was told."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not self._is_settled():
+            assert time.monotonic() < deadline, self.streams.statuses()
+            await asyncio.sleep(EVERY)
+
+    def _is_settled(self) -> bool:
+        statuses = self.streams.statuses()
+        return (
+            self._loop.revision == self.store.revision
+            and tuple(statuses) == NODES
+            and all(one.current for one in statuses.values())
+        )
+
+    def _start(self, name: str) -> None:
+        node = self.laboratory.add_node(name)
+        log = self._stack.enter_context((self._directory / f"{name}.log").open("wb")).fileno()
+        flags = ("--node", name, "--operator", self._address, "--pod-interfaces", "cni0")
+        self.laboratory.spawn(node.namespace, [*ENFORCER, *flags], stdout=log, stderr=log)
+
+    def _tell(self, kind: Kind, tree: dict[str, Any]) -> None:
+        self.store.put(kind, self._next(tree))
+
+    def _tell_gone(self, kind: Kind, tree: dict[str, Any]) -> None:
+        self.store.remove(kind, self._next(tree))
+
+    def _next(self, tree: dict[str, Any]) -> dict[str, Any]:
+        tree["metadata"]["resourceVersion"] = str(next(self._versions))
+        return tree
