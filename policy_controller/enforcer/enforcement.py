@@ -238,7 +238,9 @@ class Enforcement:
             log.error("connections that should have ended may go on, trying again: %s", plain(str(error)))
             return
         self._metrics.connections_ended(count)
-        log.info("ended %d connections of %d addresses that changed hands", count, len(self._ending))
+        # Most nodes hold none: every node hears of every address of the cluster.
+        level = logging.INFO if count else logging.DEBUG
+        log.log(level, "ended %d connections of %d addresses that changed hands", count, len(self._ending))
         self._ending, self._lingering = frozenset(), None
 
     async def _apply(self, tables: Tables) -> tuple[Phase, ...]:
