@@ -31,16 +31,21 @@ def parse_policy(tree: object, origin: Origin, positions: Positions = _NOWHERE) 
 
     A fault inside `ingress` or `egress` closes that direction: the side has the faults and no rules. Any other fault
     closes every direction the policy has. A podSelector that cannot be read leaves `subject` None (every pod of the
-    namespace); policyTypes that cannot be read are taken as both. Without a readable name there is no policy.
+    namespace); policyTypes that cannot be read, or an unknown field in `spec`, are taken as both directions. Without a
+    readable name there is no policy.
     """
     findings, identity = identify(tree, NETWORK_POLICY, origin, positions)
     if identity is None:
         return Parsed(None, tuple(findings.faults), tuple(findings.warnings))
     identity.top.fields(_TOP)
     spec = identity.top.at("spec")
+    before = len(findings.faults)
     spec.fields(_SPEC)
+    # An unknown field beside the known ones may be any of them misspelt (`policytypes`), or be new and mean anything.
+    every_field_known = len(findings.faults) == before
     subject = _read_subject(spec)
-    directions = _read_directions(spec)
+    named = _read_directions(spec)
+    directions = named if every_field_known else _BOTH
     everywhere = tuple(findings.faults)
     read = {direction: _read_side(spec.at(direction.field), direction) for direction in _BOTH}
     policy = NetworkPolicy(

@@ -96,7 +96,14 @@ CLOSING: tuple[tuple[str, Tree, set[Direction], set[str]], ...] = (
     ("ingress itself", {"ingress": {}, "egress": GOOD}, {INGRESS}, {"spec.ingress"}),
     ("egress itself, no types", {"egress": "x", "ingress": GOOD}, {EGRESS}, {"spec.egress"}),
     ("a field of spec", {"ingress": GOOD, "egress": GOOD, "deny": 1}, {INGRESS, EGRESS}, {"spec.deny"}),
-    ("a field of spec, one side", {"ingress": GOOD, "egres": []}, {INGRESS}, {"spec.egres"}),
+    ("a field of spec, one side", {"ingress": GOOD, "egres": []}, {INGRESS, EGRESS}, {"spec.egres"}),
+    ("policyTypes misspelt", {"policytypes": ["Egress"]}, {INGRESS, EGRESS}, {"spec.policytypes"}),
+    (
+        "a field beside one type",
+        {"policyTypes": ["Egress"], "deny": {}},
+        {INGRESS, EGRESS},
+        {"spec.deny"},
+    ),
     (
         "the podSelector",
         {"podSelector": {"matchLabels": {"a": 1}}, "ingress": GOOD, "egress": GOOD},
