@@ -133,11 +133,6 @@ class LabelSelector:
         object.__setattr__(self, "match_labels", tuple(sorted(self.match_labels)))
         object.__setattr__(self, "match_expressions", tuple(sorted(set(self.match_expressions), key=str)))
 
-    @property
-    def selects_everything(self) -> bool:
-        """Whether there is no condition at all."""
-        return not self.match_labels and not self.match_expressions
-
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether an object with these labels is selected."""
         return all(labels.get(key) == value for key, value in self.match_labels) and all(

@@ -55,11 +55,6 @@ class Delta:
     put_legend: tuple[tuple[Address, LegendEntry], ...] = ()
     removed_legend: tuple[Address, ...] = ()
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether applying it returns the rule set it is applied to."""
-        return self == NOTHING
-
 
 NOTHING = Delta()
 
