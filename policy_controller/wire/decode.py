@@ -18,7 +18,7 @@ from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire import legal
 from policy_controller.wire.decode_parts import PartReader, name_of
 from policy_controller.wire.fields import ascending, at, each
-from policy_controller.wire.limits import Limits
+from policy_controller.wire.limits import Limits, check_count, check_rules
 from policy_controller.wire.packed import Halves, unpack_addresses
 
 Message = TypeVar("Message")
@@ -83,7 +83,11 @@ class Reader:
         return frozenset(self._legend_addresses(message))
 
     def _classes(self, name: str, fields: Collection[pb.PolicyClass]) -> tuple[PolicyClass, ...]:
-        return _sorted(name, self._part.policy_class, fields, NAME, self._limits.classes)
+        limits = self._limits
+        # Before the first is read: what a message may hold in bytes would be many times as much as values.
+        at(name, lambda held: check_count(held, limits.classes), fields)
+        check_rules(name, (part.rules for part in fields), limits.rules)
+        return _sorted(name, self._part.policy_class, fields, NAME, limits.classes)
 
     def _pods(self, name: str, fields: Collection[pb.Pod]) -> tuple[PodEntry, ...]:
         return _sorted(name, self._part.pod, fields, UID, self._limits.pods)

@@ -3,7 +3,7 @@
 Knows numbers and how the parts of a rule set are counted. Knows no message.
 """
 
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,8 @@ class Limits:
     classes: int = 4096
     class_policies: int = 1024
     class_rules: int = 16_384
+    rules: int = 262_144
+    """Rules of all classes together: each costs several hundred bytes once it is read."""
     pods: int = 4096
     pod_addresses: int = 16
     legend_addresses: int = 524_288
@@ -40,6 +42,13 @@ def check_count(items: Sized, most: int) -> None:
         raise InvalidField(f"has {len(items)} entries, at most {most} are accepted")
 
 
+def check_rules(name: str, rules: Iterable[Sized], most: int) -> None:
+    """Raise InvalidField when the classes of field `name` have more than `most` rules together; `rules` are those of each class."""
+    count = sum(map(len, rules))
+    if count > most:
+        raise InvalidField(f"have {count} rules together, at most {most} are accepted", (name,))
+
+
 def check_rule_set(rule_set: RuleSet, limits: Limits) -> None:
     """Raise InvalidField when deltas have made a rule set larger than a snapshot may be."""
     counts: tuple[tuple[str, Sized, int], ...] = (
@@ -53,6 +62,7 @@ def check_rule_set(rule_set: RuleSet, limits: Limits) -> None:
     )
     for name, items, most in counts:
         _check_under(name, items, most)
+    check_rules("classes", (part.rules for part in rule_set.classes.values()), limits.rules)
     for peers in rule_set.peer_sets.values():
         if len(peers.addresses) > limits.set_elements:
             _check_halves(peers.name, [address.version for address in peers.addresses], limits)

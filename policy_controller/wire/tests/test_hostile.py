@@ -348,6 +348,7 @@ def test_a_delta_wrong_in_one_field_is_refused_by_that_field(
         (Limits(classes=1), "classes: has 2 entries, at most 1"),
         (Limits(class_policies=1), r"classes\[0\].policies: has 2 entries, at most 1"),
         (Limits(class_rules=2), r"classes\[0\].rules: has 3 entries, at most 2"),
+        (Limits(rules=5), "classes: have 6 rules together, at most 5"),
         (Limits(pods=1), "pods: has 2 entries, at most 1"),
         (Limits(pod_addresses=0), r"pods\[0\].addresses: IPv4: has 1 entries, at most 0"),
         (Limits(legend_addresses=1), "legend: has 2 entries, at most 1"),
