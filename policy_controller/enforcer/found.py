@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from compilers.model.words import Address, Family
+from compilers.nftables.plan import KNOWN
 from compilers.nftables.render import GATE_MAP, Tables
 
-KNOWN: Final = frozenset({"known4", "known6"})
 GATES: Final = frozenset(f"{gate}{family.value}" for gate in GATE_MAP.values() for family in Family)
 
 

@@ -119,9 +119,8 @@ class LibNft:
     one netlink transaction.
     """
 
-    def __init__(self, binding: Path = BINDING) -> None:
-        """`binding` is the file of the distribution's Python binding."""
-        self._open = _load(binding)
+    def __init__(self) -> None:
+        self._open = _load(BINDING)
 
     def run(self, transaction: Transaction) -> None:
         """Commit the transaction. Raises NftRejectedError; then the kernel is as before."""

@@ -9,15 +9,19 @@ import pytest
 from compilers.nftables.table import TableName
 from compilers.nftables.transaction import AddTable, DeleteTable, Rejection, Transaction
 from compilers.nftables.words import TableFamily
+from policy_controller.enforcer import libnftables
 from policy_controller.enforcer.libnftables import BindingMissingError, LibNft, rejection
 
 T = TableName(TableFamily.INET, "t")
 TWO = Transaction((AddTable(T), DeleteTable(T)))
 
 
-def test_a_missing_binding_names_the_package_to_install(tmp_path: Path) -> None:
+def test_a_missing_binding_names_the_package_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libnftables, "BINDING", tmp_path / "nftables.py")
     with pytest.raises(BindingMissingError, match="install python3-nftables"):
-        LibNft(tmp_path / "nftables.py")
+        LibNft()
 
 
 def test_the_distributions_packages_stay_out_of_the_path() -> None:
