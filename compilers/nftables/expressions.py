@@ -26,7 +26,7 @@ from compilers.nftables.words import (
 
 LOG_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 RANGED: Final = frozenset({KeyType.IPV4, KeyType.IPV6, KeyType.SERVICE})
-SINGLE_WORDS: Final = frozenset({"local"})
+SINGLE_WORDS: Final = frozenset({"local", "broadcast"})
 
 
 def checked_scalar(what: str, key: KeyType, value: object) -> None:

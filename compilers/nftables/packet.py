@@ -36,7 +36,9 @@ class Packet:
     """One packet at one hook.
 
     `protocol` is the IP protocol number, `destination_port` is given exactly for TCP, UDP, SCTP and UDP-Lite,
-    `icmpv6_type` exactly for ICMPv6; `oifname` is not looked at in INPUT. `source_is_local`: the source is an address of the node itself.
+    `icmpv6_type` exactly for ICMPv6; `oifname` is not looked at in INPUT. `source_is_local`: the source is an address of the node itself;
+    `destination_is_broadcast`: the destination is a broadcast address of a network that the node is in, or 255.255.255.255.
+    `hop_limit` is looked at in IPv6 only.
     `ether_type` follows from the addresses unless given (a tagged frame has 0x8100). Raises InvalidNftError.
     """
 
@@ -50,6 +52,8 @@ class Packet:
     icmpv6_type: int | None = None
     state: ConntrackState = ConntrackState.NEW
     source_is_local: bool = False
+    destination_is_broadcast: bool = False
+    hop_limit: int = 64
     ether_type: int | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +76,12 @@ _IP_SOURCE, _IP_DESTINATION = PLACE[Field.IP_SOURCE], PLACE[Field.IP_DESTINATION
 _IP6_SOURCE, _IP6_DESTINATION = PLACE[Field.IP6_SOURCE], PLACE[Field.IP6_DESTINATION]
 _PROTOCOL, _ANY_PORT, _ICMPV6 = PLACE[Field.PROTOCOL], PLACE[Field.ANY_PORT], PLACE[Field.ICMPV6_TYPE]
 _IN, _OUT, _STATE = PLACE[Field.IN_INTERFACE], PLACE[Field.OUT_INTERFACE], PLACE[Field.CONNTRACK_STATE]
-_ETHER, _KIND = PLACE[Field.ETHER_TYPE], PLACE[Field.SOURCE_KIND]
+_ETHER, _KIND, _DESTINATION_KIND = (
+    PLACE[Field.ETHER_TYPE],
+    PLACE[Field.SOURCE_KIND],
+    PLACE[Field.DESTINATION_KIND],
+)
+_HOP_LIMIT: Final = PLACE[Field.HOP_LIMIT]
 _PORT_PLACES: Final = {number: PLACE[field] for number, field in PORT_FIELDS.items() if field is not None}
 
 
@@ -101,6 +110,8 @@ def laid_out(packet: Packet) -> Laid:
     laid[_PROTOCOL] = packet.protocol
     laid[_STATE] = packet.state
     laid[_KIND] = "local" if packet.source_is_local else "unicast"
+    laid[_DESTINATION_KIND] = "broadcast" if packet.destination_is_broadcast else "unicast"
+    laid[_HOP_LIMIT] = None if is_ip4 else packet.hop_limit
     if packet.destination_port is not None:
         laid[_ANY_PORT] = packet.destination_port
         place = _PORT_PLACES.get(packet.protocol)

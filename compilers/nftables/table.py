@@ -37,7 +37,7 @@ Element = Atom | tuple[Atom, ...] | Range
 
 ADDRESS_KEYS = ((KeyType.IPV4,), (KeyType.IPV6,))
 FIELDS_OF_IP4 = frozenset({Field.IP_SOURCE, Field.IP_DESTINATION})
-FIELDS_OF_IP6 = frozenset({Field.IP6_SOURCE, Field.IP6_DESTINATION, Field.ICMPV6_TYPE})
+FIELDS_OF_IP6 = frozenset({Field.IP6_SOURCE, Field.IP6_DESTINATION, Field.ICMPV6_TYPE, Field.HOP_LIMIT})
 TRANSPORT_FIELDS = frozenset(
     {Field.ANY_PORT, Field.TCP_PORT, Field.UDP_PORT, Field.SCTP_PORT, Field.ICMPV6_TYPE}
 )

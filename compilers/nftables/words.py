@@ -57,6 +57,7 @@ class KeyType(enum.Enum):
     ICMPV6 = "icmpv6_type"
     ETHER = "ether_type"
     ADDRESS_KIND = "fib_addrtype"
+    NUMBER = "integer"
 
 
 Scalar = IPv4Address | IPv6Address | int | str
@@ -125,6 +126,7 @@ KEY_WORDS: Final[Mapping[KeyType, KeyWords]] = {
     KeyType.ICMPV6: KeyWords(int, 255, 1, ICMPV6_NAMES),
     KeyType.ETHER: KeyWords(int, 65535, 2, ETHER_NAMES),
     KeyType.ADDRESS_KIND: KeyWords(str, 0, 4, NO_NAMES),
+    KeyType.NUMBER: KeyWords(int, 255, 1, NO_NAMES),
 }
 # Key types that a named set or map may be made of.
 SET_KEYS: Final = (KeyType.IPV4, KeyType.IPV6, KeyType.PROTOCOL, KeyType.SERVICE)
@@ -148,6 +150,8 @@ class Field(enum.Enum):
     ICMPV6_TYPE = "icmpv6 type"
     ETHER_TYPE = "ether type"
     SOURCE_KIND = "fib saddr type"
+    DESTINATION_KIND = "fib daddr type"
+    HOP_LIMIT = "ip6 hoplimit"
 
 
 FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
@@ -166,6 +170,8 @@ FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
     Field.ICMPV6_TYPE: KeyType.ICMPV6,
     Field.ETHER_TYPE: KeyType.ETHER,
     Field.SOURCE_KIND: KeyType.ADDRESS_KIND,
+    Field.DESTINATION_KIND: KeyType.ADDRESS_KIND,
+    Field.HOP_LIMIT: KeyType.NUMBER,
 }
 
 # nft's keywords that fit our alphabet; as a chain or set name each is a syntax error (tried with 1.0.6).

@@ -193,6 +193,7 @@ inet_matches: st.SearchStrategy[Expression] = st.one_of(
     ),
     _numbers(Field.ICMPV6_TYPE, st.integers(0, 255)),
     st.builds(Match, st.just((Field.SOURCE_KIND,)), st.just("local"), comparisons),
+    st.builds(Match, st.just((Field.DESTINATION_KIND,)), st.just("broadcast"), comparisons),
 )
 bridge_matches: st.SearchStrategy[Expression] = st.one_of(
     _numbers(

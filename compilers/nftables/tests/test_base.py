@@ -1,7 +1,7 @@
 """The base of both tables: what the templates promise, what settings may say, what closed slots do."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
@@ -9,6 +9,7 @@ import nft_templates
 from compilers.nftables.base import (
     CLOSED_FRAMES,
     CLOSED_LINK_LOCAL,
+    CLOSED_TO_MANY,
     CLOSED_UNKNOWN,
     SLOTS,
     Base,
@@ -149,6 +150,7 @@ def _closed(table: Table, closed: dict[str, tuple[Rule, ...]]) -> Table:
 OPEN: dict[str, tuple[Rule, ...]] = {}
 ALL_CLOSED = {
     "link-local": CLOSED_LINK_LOCAL,
+    "to-many": CLOSED_TO_MANY,
     "unknown-egress": CLOSED_UNKNOWN,
     "unknown-ingress": CLOSED_UNKNOWN,
     "frames": CLOSED_FRAMES,
@@ -162,8 +164,19 @@ def tcp(
     return Packet(hook, iifname, oifname, *pair, 6, 80, **more)  # type: ignore[arg-type]  # one name a field
 
 
-def icmp6(hook: PacketHook, kind: int) -> Packet:
-    return Packet(hook, "cni0", "cni0", LINK_LOCAL, OTHER_LINK_LOCAL, 58, icmpv6_type=kind)
+def icmp6(hook: PacketHook, kind: int, hop_limit: int = 64) -> Packet:
+    ends = (LINK_LOCAL, OTHER_LINK_LOCAL)
+    return Packet(hook, "cni0", "cni0", *ends, 58, icmpv6_type=kind, hop_limit=hop_limit)
+
+
+def udp_to(destination: str, **more: bool) -> Packet:
+    address = ip_address(destination)
+    source = KNOWN if address.version == 4 else IPv6Address("fd10:244:1::b")
+    return Packet(FORWARD, "cni0", "cni0", source, address, 17, 5353, **more)  # type: ignore[arg-type]  # one name a field
+
+
+NEIGHBOUR_DISCOVERY = (133, 134, 135, 136, 137)
+LISTENER_DISCOVERY = (130, 131, 132, 143)
 
 
 # A packet, its fate while slots are open, and its fate once all are closed.
@@ -199,10 +212,21 @@ FATES: list[tuple[str, Packet, Decision, Decision]] = [
     ),
     ("a plain frame", tcp(PacketHook.BRIDGE_FORWARD, "v1", "v2", (KNOWN, ISOLATED)), ACCEPT, ACCEPT),
     *(
-        (f"discovery {kind}", icmp6(hook, kind), ACCEPT, ACCEPT)
-        for kind in (130, 131, 132, 133, 134, 135, 136, 137, 143)
+        (
+            f"discovery {kind}, hop limit {limit}",
+            icmp6(hook, kind, limit),
+            ACCEPT,
+            ACCEPT if on_link else DENY,
+        )
+        for kinds, own in ((NEIGHBOUR_DISCOVERY, 255), (LISTENER_DISCOVERY, 1))
+        for kind in kinds
         for hook in (FORWARD, INPUT)
+        for limit, on_link in ((own, True), (64, False), (254, False))
     ),
+    ("to the broadcast address", udp_to("10.244.1.255", destination_is_broadcast=True), ACCEPT, DENY),
+    ("to everybody", udp_to("255.255.255.255", destination_is_broadcast=True), ACCEPT, DENY),
+    ("to an IPv4 group", udp_to("224.0.0.251"), ACCEPT, DENY),
+    ("to an IPv6 group", udp_to("ff02::fb"), ACCEPT, DENY),
     ("echo over link-local", icmp6(FORWARD, 128), ACCEPT, DENY),
 ]
 
