@@ -12,6 +12,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from policy_controller import bounded
+
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -53,14 +55,8 @@ def admin_address(text: str) -> tuple[str, int]:
 async def serving(address: str, subject: Subject, registry: CollectorRegistry) -> AsyncIterator[str]:
     """Serve while entered; yields the URL. Port 0 takes any free one. Raises InvalidAdmin or OSError."""
     host, port = admin_address(address)
-    runner = web.AppRunner(application(subject, registry), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        bound = runner.addresses[0][1]
+    async with bounded.serving(application(subject, registry), host, port) as (_, bound):
         yield f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
-    finally:
-        await runner.cleanup()
 
 
 def application(subject: Subject, registry: CollectorRegistry) -> web.Application:

@@ -5,12 +5,13 @@ Knows the questions of kubelet and Prometheus. Changes nothing: what it is asked
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 
+from policy_controller import bounded
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import Knowledge
 from policy_controller.enforcer.kernel import Kernel
@@ -25,10 +26,11 @@ HUNG_SECONDS: Final = 120.0
 SLOW_SECONDS: Final = 10.0
 """Beyond it what is in force may be far behind the operator's word."""
 
-MOST_CONNECTIONS: Final = 64
-"""At a time. libnftables ends the process when a descriptor's number reaches 1024, so nobody may make us open that many."""
-
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,30 +106,14 @@ def application(health: Health) -> web.Application:
 
 @asynccontextmanager
 async def serving(health: Health, endpoint: Endpoint) -> AsyncIterator[tuple[str, int]]:
-    """Listen for the length of the block; yields the address and port. Raises OSError when it is taken."""
-    runner = web.AppRunner(application(health), access_log=None)
-    await runner.setup()
-    try:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(_bounded(runner), endpoint.host, endpoint.port)
-        async with server:
-            yield server.sockets[0].getsockname()[:2]
-    finally:
-        await runner.cleanup()
-
-
-def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
-    """Accepts connections and lets the oldest go when there are too many, so that a kubelet always gets in."""
-
-    def accept() -> asyncio.Protocol:
-        if runner.server is None:
-            raise RuntimeError("the runner is not set up")
-        crowd = runner.server.connections
-        for oldest in crowd[: len(crowd) + 1 - MOST_CONNECTIONS]:
-            oldest.force_close()
-        return runner.server()
-
-    return accept
+    """Listen for the length of the block; yields the address and port. Raises ListenError."""
+    served = bounded.serving(application(health), endpoint.host, endpoint.port)
+    async with AsyncExitStack() as stack:
+        try:
+            bound = await stack.enter_async_context(served)
+        except OSError as error:
+            raise ListenError(error.strerror or str(error)) from error
+        yield bound
 
 
 def _answer(reason: str | None) -> web.Response:

@@ -11,9 +11,10 @@ import pytest
 from aiohttp import ClientSession
 
 from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
+from policy_controller.bounded import MOST_CONNECTIONS
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import UnknownGates
-from policy_controller.enforcer.health import MOST_CONNECTIONS, Health, serving
+from policy_controller.enforcer.health import Health, serving
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, Weight

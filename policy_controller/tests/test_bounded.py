@@ -1,0 +1,75 @@
+"""The limit on connections, against crowds that are idle and crowds that do not read."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession, web
+
+from policy_controller.bounded import MOST_CONNECTIONS, serving
+
+DEADLINE = 5.0
+CROWD = 3 * MOST_CONNECTIONS
+LONG = b"x" * 16_000_000
+"""More than the kernel takes for a peer that does not read."""
+
+CROWDS = {
+    "idle": b"",
+    "half a request": b"GET / HTTP/1.1\r\n",
+    "an answer that nobody reads": b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[str, int]]:
+    async def short(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def long(_: web.Request) -> web.Response:
+        return web.Response(body=LONG)
+
+    application = web.Application()
+    application.add_routes([web.get("/", short), web.get("/long", long)])
+    async with serving(application, "127.0.0.1", 0) as address:
+        yield address
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def ask(address: tuple[str, int]) -> str:
+    async with ClientSession() as client, client.get(f"http://{address[0]}:{address[1]}/") as answer:
+        return await answer.text()
+
+
+@pytest.mark.parametrize("words", CROWDS.values(), ids=list(CROWDS))
+async def test_a_crowd_holds_no_more_than_the_limit_and_keeps_nobody_out(words: bytes) -> None:
+    async with listening() as address, asyncio.timeout(DEADLINE * 2):
+        before = descriptors()
+        crowd = []
+        for _ in range(CROWD):
+            one = socket.create_connection(address)
+            one.sendall(words)
+            crowd.append(one)
+            # Its turn to accept and to begin its answer.
+            await asyncio.sleep(0)
+        try:
+            assert await ask(address) == "ok\n"
+            while descriptors() > before + CROWD + MOST_CONNECTIONS:  # noqa: ASYNC110 - they end without an event
+                await asyncio.sleep(0.01)
+        finally:
+            for one in crowd:
+                one.close()
+
+
+async def test_serving_ends_though_idle_connections_stay() -> None:
+    async with asyncio.timeout(DEADLINE):
+        async with listening() as address:
+            reader, writer = await asyncio.open_connection(*address)
+            assert await ask(address) == "ok\n"
+        assert await reader.read() == b""
+        writer.close()
