@@ -18,7 +18,7 @@ from policy_controller.controller.operator import Operator, Settings
 from policy_controller.wire.channel import InvalidAddress
 
 LISTEN: Final = "unix:///run/policy-controller/operator.sock"
-ADMIN: Final = "127.0.0.1:9470"
+ADMIN: Final = "127.0.0.1:9471"
 QUIET: Final = ("kopf", "httpx", "httpcore", "asyncio", "aiohttp", "kr8s")
 """Loggers of libraries that tell of every request, or of every object."""
 
