@@ -11,6 +11,7 @@ from typing import Final
 from compilers.model.cluster import Cluster, Namespace, Node, Pod
 from compilers.model.faults import Fault, ObjectRef
 from compilers.model.policy import NetworkPolicy
+from compilers.model.selector import quoted
 from compilers.parse.field import Origin, Parsed, shown
 from compilers.parse.identity import NAMESPACE, NETWORK_POLICY, NODE, POD, Kind, made_uid
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
@@ -34,6 +35,10 @@ _FORMER_GROUPS: Final[Mapping[str, frozenset[str]]] = {
     "NetworkPolicy": frozenset({"", "extensions", "networking.k8s.io"}),
 }
 _CORE: Final = frozenset({""})
+_SPELLINGS: Final[Mapping[str, str]] = {
+    name.lower(): name for name in ("List", *_KINDS, *(f"{kind}List" for kind in _KINDS))
+}
+"""Each kind that is read, by its lower-case form: Kubernetes knows kinds by their exact spelling only."""
 
 
 NO_OBJECT: Final = "no Kubernetes object"
@@ -90,6 +95,11 @@ class _Reading:
             self._fault(
                 ObjectRef("File", "", document.file), "holds an object without a kind", document, "kind"
             )
+            return
+        meant = _SPELLINGS.get(kind.lower())
+        if meant not in {None, kind} and _is_ours(meant or "", api_version):
+            reason = f"{quoted(kind)} is not a kind; did you mean {meant}?"
+            self._fault(ObjectRef("File", "", document.file), reason, document, "kind")
             return
         if kind not in _KINDS or not _is_ours(kind, api_version):
             self.skipped[kind if kind not in _KINDS else f"{kind} of {api_version}"] += 1
@@ -153,7 +163,7 @@ def _is_ours(kind: str, api_version: object) -> bool:
     if not isinstance(api_version, str):
         return True
     group = api_version.rpartition("/")[0]
-    return group in _FORMER_GROUPS.get(kind, _CORE)
+    return group in _FORMER_GROUPS.get(kind.removesuffix("List"), _CORE)
 
 
 def _placed(tree: dict[str, object], namespace: str) -> dict[str, object]:

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Final
+from typing import Final, TypeGuard
 
 from compilers.model.faults import Fault, ObjectRef, Position
+from compilers.parse.field import shown
 from compilers.parse.places import FilePositions, Place, Positions
 from compilers.parse.tree import DEEPEST, TreeBuilder, UnreadableDocumentError
 
@@ -50,7 +51,8 @@ class Read:
 def read_documents(text: str, file: str) -> Read:
     """Read a file that holds YAML documents, or JSON objects one after another.
 
-    Lists of objects (`kind: List`, `kind: PodList`) are replaced by their items. Bytes that are not UTF-8 are expected
+    Lists of objects (`kind: List`, `kind: PodList`) are replaced by their items; one whose items are no list is a
+    fault. Bytes that are not UTF-8 are expected
     as Python's surrogateescape leaves them, and are a fault. Never raises.
     """
     documents: list[Document] = []
@@ -59,7 +61,7 @@ def read_documents(text: str, file: str) -> Read:
         try:
             for value, root in _read(chunk, line):
                 if value is not None:
-                    documents += _objects(Document(value, FilePositions(file, root), file))
+                    documents += _objects(Document(value, FilePositions(file, root), file), faults)
         except UnreadableDocumentError as fault:
             position = Position(file, fault.line, fault.column)
             faults.append(Fault(ObjectRef("File", "", file), (), fault.reason, position))
@@ -196,14 +198,17 @@ def _check_depth(value: object) -> None:
         raise ValueError("nested too deep")
 
 
-def _objects(document: Document) -> Iterator[Document]:
-    """The document itself, or the items of the list that it is."""
+def _objects(document: Document, faults: list[Fault]) -> Iterator[Document]:
+    """The document itself, or the items of the list that it is; a list without readable items is noted in `faults`."""
     waiting = [document]
     while waiting:
         current = waiting.pop()
+        if not _is_list(current.value):
+            yield current
+            continue
         items = _items(current.value)
         if items is None:
-            yield current
+            faults.append(_no_items(current))
             continue
         positions = current.positions
         assert isinstance(positions, FilePositions)  # noqa: S101 - read_documents makes no others
@@ -213,13 +218,18 @@ def _objects(document: Document) -> Iterator[Document]:
         ]
 
 
-def _items(value: object) -> list[object] | None:
+def _is_list(value: object) -> TypeGuard[dict[str, object]]:
     if not isinstance(value, dict):
-        return None
-    kind, items = value.get("kind"), value.get("items")
-    if not isinstance(kind, str) or not kind.endswith("List"):
-        return None
-    if items is None and kind == "List":
+        return False
+    kind, metadata = value.get("kind"), value.get("metadata")
+    # API conventions: lists have ListMeta, which knows no name. What has one and no items is an object whose kind ends so.
+    named = isinstance(metadata, dict) and "name" in metadata
+    return isinstance(kind, str) and kind.endswith("List") and ("items" in value or not named)
+
+
+def _items(value: dict[str, object]) -> list[object] | None:
+    kind, items = str(value["kind"]), value.get("items")
+    if items is None:
         return []
     if not isinstance(items, list):
         return None
@@ -228,3 +238,14 @@ def _items(value: object) -> list[object] | None:
         {"apiVersion": value.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
     )
     return [said | item if isinstance(item, dict) else item for item in items]
+
+
+def _no_items(document: Document) -> Fault:
+    items = document.value.get("items") if isinstance(document.value, dict) else None
+    position = document.positions.get(("items",)) or document.positions.get(())
+    return Fault(
+        ObjectRef("File", "", document.file),
+        ("items",),
+        f"must be a list of objects, found {shown(items)}",
+        position,
+    )

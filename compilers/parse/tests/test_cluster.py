@@ -1,5 +1,6 @@
 """Clusters from files: which documents count, and what an API server would have filled in."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,32 @@ def test_a_file_of_something_else_beside_the_manifests_is_counted() -> None:
     parsed = parse("connections: []\n---\nreplicas: 3\n")
 
     assert parsed.skipped == {"no Kubernetes object": 2}
+    assert not parsed.faults
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "meant"),
+    [
+        ("networkpolicy", "networking.k8s.io/v1", "NetworkPolicy"),
+        ("Networkpolicy", "extensions/v1beta1", "NetworkPolicy"),
+        ("networkpolicyList", "networking.k8s.io/v1", "NetworkPolicyList"),
+        ("pod", "v1", "Pod"),
+        ("list", "v1", "List"),
+    ],
+)
+def test_a_kind_of_ours_in_other_letters_is_a_fault_not_skipped(kind: str, version: str, meant: str) -> None:
+    parsed = parse(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\n")
+
+    [fault] = parsed.faults
+    assert str(fault).startswith("f.yaml:2:1: ")
+    assert fault.reason.endswith(f"did you mean {meant}?")
+    assert not parsed.skipped
+
+
+def test_kinds_of_others_in_any_letters_are_counted() -> None:
+    parsed = parse("apiVersion: projectcalico.org/v3\nkind: networkpolicy\nmetadata: {name: web}\n")
+
+    assert parsed.skipped == {"networkpolicy": 1}
     assert not parsed.faults
 
 

@@ -192,9 +192,28 @@ def test_json_objects_one_after_another_have_their_own_positions() -> None:
     assert [(position.line, position.column) for position in found] == [(2, 2), (4, 2), (5, 7), (6, 2)]
 
 
-@pytest.mark.parametrize("text", ["kind: List", "kind: List\nitems:", "kind: List\nitems: []"])
+EMPTY = ("", "\nitems:", "\nitems: []", "\nmetadata: {}")
+
+
+@pytest.mark.parametrize("text", [f"kind: {kind}{end}" for kind in ("List", "PodList") for end in EMPTY])
 def test_an_empty_list_holds_no_documents(text: str) -> None:
     assert read_documents(text, "f") == Read((), ())
+
+
+@pytest.mark.parametrize("kind", ["List", "NetworkPolicyList"])
+@pytest.mark.parametrize("items", ["{}", "none", "7", "{kind: Pod}"])
+def test_a_list_whose_items_are_no_list_is_a_fault_with_its_place(kind: str, items: str) -> None:
+    read = read_documents(f"kind: Pod\n---\nkind: {kind}\nitems: {items}\n", "f.yaml")
+
+    assert values(read) == [{"kind": "Pod"}]
+    [fault] = read.faults
+    assert str(fault).startswith("f.yaml:4:1: ")
+    assert "items: must be a list of objects" in str(fault)
+
+
+def test_an_object_with_a_name_is_no_list_whatever_its_kind_ends_in() -> None:
+    tree = {"kind": "AllowList", "metadata": {"name": "a"}, "spec": {}}
+    assert values(read_documents(json.dumps(tree), "f")) == [tree]
 
 
 @given(st.lists(POLICIES, max_size=3), st.sampled_from(["yaml", "json", "list", "flow"]))
