@@ -72,6 +72,60 @@ def test_pods_of_a_dump_lose_the_places_that_a_real_cluster_gave_them(tmp_path: 
     assert [one["kind"] for one in staged.objects] == ["Namespace", "Pod"]
 
 
+UNREADABLE_CONTAINERS = (
+    "hello",
+    "[hello]",
+    "[{name: c, ports: 5}]",
+    "[{name: [1], ports: [7, null]}]",
+    "[{name: c, ports: [{name: http}]}]",
+    "[{name: c, ports: [{containerPort: http}]}]",
+    "[{name: c, ports: [{containerPort: 70000}]}]",
+    "[{name: c, ports: [{containerPort: 80, protocol: tcp}]}]",
+    "[{name: c, ports: [{containerPort: 80, protocol: [TCP]}]}]",
+    "[{name: c, ports: [{name: '80', containerPort: true}]}]",
+)
+
+
+@pytest.mark.parametrize("containers", UNREADABLE_CONTAINERS)
+def test_of_a_pod_only_the_ports_that_can_be_read_are_made(tmp_path: Path, containers: str) -> None:
+    good = "{name: good, ports: [{name: http, containerPort: 8080}]}"
+    (tmp_path / "pod.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop, labels: {app: web, on: 1}}\n"
+        f"spec: {{containers: {containers}, initContainers: [{good}]}}\n"
+        "---\napiVersion: v1\nkind: Pod\nmetadata: []\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: [1]}\n"
+    )
+
+    staged = scene(str(tmp_path))
+
+    (pod,) = (tree for tree in staged.objects if tree["kind"] == "Pod")
+    assert pod["metadata"]["labels"] == {"app": "web"}
+    assert [one["ports"] for one in pod["spec"]["initContainers"]] == [
+        [{"containerPort": 8080, "protocol": "TCP"}]
+    ]
+    assert staged.ports == {("shop", "web"): frozenset()}
+    assert any(fault.path[:1] == ("metadata",) for fault in staged.faults)
+
+
+def test_a_policy_that_yaml_gave_odd_keys_is_created_closed_and_a_misspelt_kind_is_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "policies.yaml").write_text(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+        "metadata: {name: odd, namespace: shop, labels: {1: 2}}\nspec: {on: 1, ingress: [{80: [{no: 1}]}]}\n"
+        "---\napiVersion: networking.k8s.io/v1\nkind: networkpolicy\nmetadata: {name: low}\n"
+        "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: theirs}\n"
+        "---\napiVersion: v1\nkind: Node\nmetadata: {name: n}\n"
+    )
+
+    staged = scene(str(tmp_path))
+
+    (policy,) = (tree for tree in staged.objects if tree["kind"] == "NetworkPolicy")
+    assert policy["spec"] == {"True": 1, "ingress": [{"80": [{"False": 1}]}]}
+    assert policy["metadata"] == {"namespace": "shop", "name": "odd"}
+    assert any("did you mean NetworkPolicy?" in fault.reason for fault in staged.faults)
+    assert staged.skipped == {"NetworkPolicy of projectcalico.org/v3": 1, "Node": 1}
+
+
 @pytest.mark.parametrize(("packet_ms", "holds"), [(12.0, True), (None, False)])
 def test_a_change_that_never_reaches_packets_is_a_failure(packet_ms: float | None, holds: bool) -> None:
     change = Change("policy created", "a -> b TCP 80", Verdict.DENIED, 11.0, packet_ms)
