@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Final, NamedTuple, Protocol, Self
 
@@ -46,6 +46,9 @@ TUPLE_ORIGINAL, TUPLE_REPLY, ID, ZONE = 1, 2, 12, 18
 """CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE."""
 TUPLE_IP: Final = 1
 """CTA_TUPLE_IP; what it holds are addresses, source and destination."""
+TUPLES: Final = (TUPLE_ORIGINAL, TUPLE_REPLY)
+MOST_SEARCHED: Final = 32
+"""With more addresses, taking every entry apart costs less than a search, which tries each address at each byte."""
 LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
 """What ends an answer; both begin with a status: 0, or an error number below it."""
 RECEIVED: Final = 1 << 17
@@ -109,14 +112,12 @@ class _Netlink:
 
     def entries(self, wanted: frozenset[bytes]) -> Iterator[bytes]:
         """Entries that hold one of the packed addresses, each as the body of the message that deletes it."""
-        # Most messages hold none, and one search of the whole message says so.
-        anywhere = re.compile(b"|".join(map(re.escape, sorted(wanted))), re.DOTALL)
+        may_hold = _search(wanted) if len(wanted) <= MOST_SEARCHED else bool
         for body in self._ask(IPCTNL_MSG_CT_GET, NLM_F_DUMP, GENERIC.pack(socket.AF_UNSPEC, 0, 0)):
-            if anywhere.search(body):
-                parts = dict(_attributes(body[GENERIC.size :]))
-                if not wanted.isdisjoint(_addresses(parts)):
-                    named = ((kind, parts[kind]) for kind in (TUPLE_ORIGINAL, ID, ZONE) if kind in parts)
-                    yield body[: GENERIC.size] + b"".join(_attribute(*one) for one in named)
+            if may_hold(body) and not wanted.isdisjoint(_addresses(body)):
+                parts = dict(_attributes(body, GENERIC.size))
+                named = ((kind, parts[kind]) for kind in (TUPLE_ORIGINAL, ID, ZONE) if kind in parts)
+                yield body[: GENERIC.size] + b"".join(_attribute(*one) for one in named)
 
     def delete(self, entry: bytes) -> int:
         """How many entries this deleted: none when the entry has ended by itself, else one."""
@@ -162,9 +163,13 @@ def _messages(received: bytes) -> Iterator[_Message]:
         start += _aligned(max(length, MESSAGE.size))
 
 
-def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type (without flags) and content of each attribute."""
-    start = 0
+def _search(wanted: frozenset[bytes]) -> Callable[[bytes], object]:
+    """One search of a whole message: most hold no address that is wanted, and need not be taken apart."""
+    return re.compile(b"|".join(map(re.escape, sorted(wanted))), re.DOTALL).search
+
+
+def _attributes(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Type (without flags) and content of each attribute from `start` on."""
     while start + ATTRIBUTE.size <= len(body):
         length, kind = ATTRIBUTE.unpack_from(body, start)
         yield kind & ATTRIBUTE_TYPE, body[start + ATTRIBUTE.size : start + length]
@@ -177,12 +182,20 @@ def _attribute(kind: int, content: bytes) -> bytes:
     return ATTRIBUTE.pack(length, kind | nested) + content + bytes(_aligned(length) - length)
 
 
-def _addresses(parts: dict[int, bytes]) -> Iterator[bytes]:
-    """The packed addresses of both tuples."""
-    for direction in (TUPLE_ORIGINAL, TUPLE_REPLY):
-        for kind, content in _attributes(parts.get(direction, b"")):
-            if kind == TUPLE_IP:
-                yield from (address for _, address in _attributes(content))
+def _addresses(body: bytes) -> list[bytes]:
+    """The packed addresses of both tuples of an entry."""
+    found: list[bytes] = []
+    tuples = 0
+    for kind, content in _attributes(body, GENERIC.size):
+        if kind in TUPLES:
+            for part, addresses in _attributes(content):
+                if part == TUPLE_IP:
+                    found += (address for _, address in _attributes(addresses))
+            tuples += 1
+            # They come first; the many attributes behind them are not looked at.
+            if tuples == len(TUPLES):
+                break
+    return found
 
 
 def _aligned(length: int) -> int:

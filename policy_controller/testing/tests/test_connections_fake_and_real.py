@@ -1,6 +1,7 @@
 """Which connections end with an address: the same for the fake and for the kernel's conntrack."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -50,6 +51,10 @@ OTHER = connection("10.0.0.11 > 10.0.0.12")
 OUT6 = connection("fd00::1 > fd00::2")
 # Its bytes hold those of 10.0.0.1.
 LIKE = connection("fd00::a00:1 > fd00:0:a00:1::2")
+# More than one search of an entry is made for, and none has a connection.
+STRANGERS: Final = " ".join(
+    f"10.2.{number // 250}.{number % 250}" for number in range(conntrack.MOST_SEARCHED + 1)
+)
 EVERY = frozenset({OUT, IN, SERVICE, MASQUERADED, OTHER, OUT6, LIKE})
 
 Memory = tuple[Connections, Callable[[], frozenset[FakeConnection]]]
@@ -131,6 +136,8 @@ MEMORIES = pytest.mark.parametrize(
         ("10.96.0.1", {SERVICE}),
         ("192.0.2.1 fd00::1", {MASQUERADED, OUT6}),
         ("10.0.0.6 fd00::6", set()),
+        (f"10.0.0.3 192.0.2.1 fd00::1 {STRANGERS}", {IN, MASQUERADED, OUT6}),
+        (STRANGERS, set()),
         ("", set()),
     ],
 )
@@ -150,6 +157,22 @@ def test_more_connections_than_one_answer_of_the_kernel_holds_end_together() -> 
     with real(many | EVERY, socket.IPPROTO_UDP) as (connections, held):
         assert connections.end(frozenset({ip_address("10.0.0.1")})) == len(many) + 4
         assert held() == {OTHER, OUT6, LIKE}
+
+
+@pytest.mark.kernel
+def test_thousands_of_addresses_cost_little_more_than_a_few() -> None:
+    many = frozenset(connection(f"10.1.{number // 250}.{number % 250} > 10.0.0.1") for number in range(2000))
+
+    def seconds(count: int) -> float:
+        """What looking for that many addresses costs the thread."""
+        wanted = frozenset(ip_address("10.128.0.0") + number for number in range(count))
+        begin = time.thread_time()
+        assert Conntrack().end(wanted) == 0
+        return time.thread_time() - begin
+
+    with PrivateNamespace() as network:
+        network.run(lambda: add(many, socket.IPPROTO_UDP))
+        assert network.run(lambda: seconds(5000) < 5 * seconds(conntrack.MOST_SEARCHED))
 
 
 def test_a_kernel_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
