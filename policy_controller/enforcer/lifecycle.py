@@ -33,7 +33,7 @@ async def live(
 ) -> int:
     """Enforce until a signal comes; returns the exit code, 1 when a part has ended by itself.
 
-    Raises OSError when the address of health and metrics cannot be listened on.
+    Raises ListenError when the address of health and metrics cannot be listened on.
     """
     clock, metrics = SystemClock(), Metrics()
     kernel = Kernel(nft, connections, base, clock)

@@ -21,6 +21,7 @@ from compilers.nftables.words import InvalidNftError
 from policy_controller.enforcer.conntrack import Conntrack
 from policy_controller.enforcer.dry_run import NoSnapshotError, dry_run
 from policy_controller.enforcer.gates import UnknownGates, UnknownPods
+from policy_controller.enforcer.health import ListenError
 from policy_controller.enforcer.interfaces import detect
 from policy_controller.enforcer.libnftables import BindingMissingError, LibNft
 from policy_controller.enforcer.lifecycle import live
@@ -105,8 +106,8 @@ def main(
         return
     try:
         code = asyncio.run(live(settings, interfaces, nft, Conntrack(), base))
-    except OSError as error:
-        raise click.ClickException(f"--listen {listen}: {error.strerror}") from error
+    except ListenError as error:
+        raise click.ClickException(f"--listen {listen}: {error}") from error
     raise SystemExit(code)
 
 

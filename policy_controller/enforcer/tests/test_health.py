@@ -14,7 +14,7 @@ from compilers.nftables.transaction import NftRejectedError, Rejection, Transact
 from policy_controller.bounded import MOST_CONNECTIONS
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import UnknownGates
-from policy_controller.enforcer.health import Health, serving
+from policy_controller.enforcer.health import Health, ListenError, serving
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, Weight
@@ -186,6 +186,18 @@ async def test_metrics_hold_numbers_and_no_names() -> None:
         ):
             assert f"{line}\n" in text
         assert "web" not in text
+
+
+async def test_only_an_address_that_cannot_be_listened_on_is_told_as_such() -> None:
+    async with node() as one:
+        host, port = one.url.removeprefix("http://").split(":")
+        health = Health(one.enforcement, one.kernel, Metrics(), one.look, {})
+        with pytest.raises(ListenError, match="address already in use"):
+            async with serving(health, Endpoint(host, int(port))):
+                pass
+        with pytest.raises(OSError, match="something else"):
+            async with serving(health, Endpoint(host, 0)):
+                raise OSError("something else")
 
 
 @pytest.mark.parametrize("text", ["", "127.0.0.1", ":80", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536"])
