@@ -25,6 +25,10 @@ class Kind(enum.Enum):
     NODE = "Node"
 
 
+DECIDING: Final = frozenset({Kind.POLICY, Kind.POD, Kind.NAMESPACE})
+"""Kinds that rule sets are made of. Nodes are only told of in the status."""
+
+
 @dataclass(frozen=True, slots=True)
 class KindRow:
     """Where the API serves a kind, and how one of its objects becomes a value."""

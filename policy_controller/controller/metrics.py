@@ -59,7 +59,11 @@ class OperatorCollector(Collector):
         yield objects
         yield _gauge("invalid_policies", "Policies with faults.", len(invalid_policies(self._store)))
         yield _counter("unreadable_objects", "Objects without a readable name.", self._store.unreadable)
-        yield _gauge("synced", "1 once every kind has been listed.", int(self._relister.synced.is_set()))
+        yield _gauge(
+            "synced",
+            "1 once every kind that rule sets are made of has been listed.",
+            int(self._relister.synced.is_set()),
+        )
         yield _counter("compile_failures", "Rule sets that did not compile.", self._compile_loop.failures)
 
     def _nodes(self) -> Iterator[Metric]:
@@ -96,7 +100,16 @@ class OperatorCollector(Collector):
         failures = CounterMetricFamily(f"{PREFIX}_list_failures", "LISTs that failed.", labels=["kind"])
         for kind in Kind:
             failures.add_metric([kind.value], self._relister.failures[kind])
-        yield from (repairs, failures)
+        ages = GaugeMetricFamily(
+            f"{PREFIX}_list_age_seconds", "Since a kind was last listed, or since the start.", labels=["kind"]
+        )
+        overdue = GaugeMetricFamily(
+            f"{PREFIX}_list_overdue", "1 when a kind has not been listed for too long.", labels=["kind"]
+        )
+        for kind in Kind:
+            ages.add_metric([kind.value], self._relister.age(kind))
+            overdue.add_metric([kind.value], int(self._relister.overdue(kind)))
+        yield from (repairs, failures, ages, overdue)
         yield _gauge("watches", "Kinds that are being watched.", self._watches.alive)
         yield _counter("watch_restarts", "How often all watches began anew.", self._watches.restarts)
         yield _counter("events_written", "Events on invalid policies.", self._events.written)

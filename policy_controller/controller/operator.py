@@ -116,13 +116,12 @@ class Operator:
 
     def reasons_not_ready(self) -> list[str]:
         """Why nodes are not served the cluster's state; see health.Subject."""
-        if not self.relister.synced.is_set():
-            return ["Not every kind of object has been listed yet."]
-        if self.compile_loop.revision is None:
-            return ["Nothing has been compiled yet."]
+        found = self.relister.complaints()
+        if self.relister.synced.is_set() and self.compile_loop.revision is None:
+            found.append("Nothing has been compiled yet.")
         if self.compile_loop.failing:
-            return ["The last state of the cluster does not compile."]
-        return []
+            found.append("The last state of the cluster does not compile.")
+        return found
 
     def status(self) -> dict[str, Any]:
         """The document of /status."""

@@ -1,4 +1,4 @@
-"""LISTs of every kind: the first picture of the cluster, and from time to time a comparison with it.
+"""LISTs of every kind, each by itself: the first picture of the cluster, and from time to time a comparison with it.
 
 Knows when to ask and how long to wait after a failure. Knows nothing of HTTP (api.py) or of what is newer (store.py).
 
@@ -14,9 +14,10 @@ from typing import Final
 
 from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.api import ClusterApi
-from policy_controller.controller.kinds import Kind
+from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.seen import Seen
 from policy_controller.controller.store import Store
+from policy_controller.wire.refused import plain
 
 log = logging.getLogger(__name__)
 
@@ -24,48 +25,76 @@ BACKOFF_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses after failures in a row; the last is repeated for ever. Each is lengthened by up to half by chance."""
 SETTLE_SECONDS: Final = 1.0
 """From the first sign of a gap to the LIST: the other watches have most likely begun anew as well."""
+OVERDUE_INTERVALS: Final = 3
+"""So many intervals without a LIST of a kind are told as a trouble."""
 READ_AT_ONCE: Final = 200
 """Objects read before others get their turn."""
 
 
 class Relister:
-    """LISTs all kinds at start, every `interval` seconds and soon after `request`; goes on for ever."""
+    """LISTs each kind at start, every `interval` seconds and soon after `request`; goes on for ever.
+
+    A kind that cannot be listed (a role may lack it, an object of it may not be readable) keeps no other from it.
+    """
 
     def __init__(self, api: ClusterApi, store: Store, clock: Clock, interval: float) -> None:
         self._api = api
         self._store = store
         self._clock = clock
         self._interval = interval
-        self._requested = asyncio.Event()
+        self._began_at = clock.now()
+        self._requested = {kind: asyncio.Event() for kind in Kind}
+        self._listed_at: dict[Kind, float] = {}
+        self._last_failure: dict[Kind, str] = {}
         self.synced = asyncio.Event()
-        """Set once every kind has been listed: before that, half of the policies would be taken for all of them."""
-        self.listed_at: float | None = None
-        """When every kind had last been listed."""
+        """Set once every kind that decides has been listed: before that, half of the policies would be taken for all."""
         self.repairs: Counter[tuple[Kind, str]] = Counter()
         """What LISTs put right, by kind and `changed` or `removed`."""
         self.failures: Counter[Kind] = Counter()
 
+    @property
+    def listed_at(self) -> float | None:
+        """The time since which the API server has answered for every kind that decides; None until it has for each."""
+        if not self.synced.is_set():
+            return None
+        return min(self._listed_at[kind] for kind in DECIDING)
+
+    def age(self, kind: Kind) -> float:
+        """Seconds since a kind was last listed; since the beginning when it never was."""
+        return self._clock.now() - self._listed_at.get(kind, self._began_at)
+
+    def overdue(self, kind: Kind) -> bool:
+        """Whether a kind has not been listed for so long that its objects may no longer be what they are taken for."""
+        return self.age(kind) > OVERDUE_INTERVALS * self._interval
+
+    def complaints(self) -> list[str]:
+        """A sentence for each kind that is overdue, or that decides and was never listed; with the last error."""
+        return [
+            self._complaint(kind)
+            for kind in Kind
+            if self.overdue(kind) or (kind in DECIDING and kind not in self._listed_at)
+        ]
+
     def request(self) -> None:
         """A watch began anew: events may have been lost."""
         if self.synced.is_set():
-            self._requested.set()
+            for requested in self._requested.values():
+                requested.set()
 
     async def run(self) -> None:
         """LIST until cancelled."""
-        await self._list_all()
-        self.synced.set()
-        while True:
-            await wait_for(self._requested, self._clock, self._interval)
-            if self._requested.is_set():
-                await self._clock.sleep(SETTLE_SECONDS)
-                self._requested.clear()
-            await self._list_all()
-
-    async def _list_all(self) -> None:
-        async with asyncio.TaskGroup() as kinds:
+        async with asyncio.TaskGroup() as loops:
             for kind in Kind:
-                kinds.create_task(self._list(kind))
-        self.listed_at = self._clock.now()
+                loops.create_task(self._run(kind), name=f"lists of {kind.value}")
+
+    async def _run(self, kind: Kind) -> None:
+        requested = self._requested[kind]
+        while True:
+            await self._list(kind)
+            await wait_for(requested, self._clock, self._interval)
+            if requested.is_set():
+                await self._clock.sleep(SETTLE_SECONDS)
+                requested.clear()
 
     async def _list(self, kind: Kind) -> None:
         attempt = 0
@@ -74,12 +103,26 @@ class Relister:
                 await self._list_once(kind)
             except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does, it goes on
                 self.failures[kind] += 1
+                self._last_failure[kind] = plain(repr(fault))
                 pause = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
                 attempt += 1
                 log.warning("could not list %s, trying again in %.0f s: %r", kind.value, pause, fault)
                 await self._clock.sleep(pause * random.uniform(1.0, 1.5))  # noqa: S311 - spreads load, no secret
             else:
+                self._note_listed(kind)
                 return
+
+    def _note_listed(self, kind: Kind) -> None:
+        self._listed_at[kind] = self._clock.now()
+        self._last_failure.pop(kind, None)
+        if self._listed_at.keys() >= DECIDING:
+            self.synced.set()
+
+    def _complaint(self, kind: Kind) -> str:
+        failure = self._last_failure.get(kind, "no answer yet")
+        if kind not in self._listed_at:
+            return f"{kind.value} objects have not been listed yet: {failure}"
+        return f"{kind.value} objects have not been listed for {self.age(kind):.0f} s: {failure}"
 
     async def _list_once(self, kind: Kind) -> None:
         began_at = self._store.version_of(kind)
@@ -92,7 +135,7 @@ class Relister:
             if one is not None:
                 seen.append(one)
         repair = self._store.replace_all(kind, seen, listing.version, began_at)
-        if not self.synced.is_set():
+        if kind not in self._listed_at:
             return
         for what, keys in (("changed", repair.changed), ("removed", repair.removed)):
             if keys:

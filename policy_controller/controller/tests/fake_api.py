@@ -19,6 +19,8 @@ class FakeApi:
         self.trees: dict[Kind, list[Tree]] = {kind: [] for kind in Kind}
         self.version = 1
         self.failing = 0
+        self.forbidden: set[Kind] = set()
+        """Kinds of which no LIST succeeds."""
         self.lists: Counter[Kind] = Counter()
         self.events: list[Mapping[str, object]] = []
         self.answering = asyncio.Event()
@@ -28,6 +30,8 @@ class FakeApi:
     async def list(self, kind: Kind) -> Listing:
         """The present trees, as they were when asked for."""
         self._fail()
+        if kind in self.forbidden:
+            raise PermissionError(f"{kind.value} is forbidden\n\x1b[31m")
         self.lists[kind] += 1
         listing = Listing(tuple(self.trees[kind]), self.version)
         await self.answering.wait()

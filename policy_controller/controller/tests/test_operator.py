@@ -172,6 +172,7 @@ async def test_the_admin_interface_tells_of_nodes_and_policies(server: ApiServer
     async with operator_of(server, tmp_path) as running, node(running.address, "node-1") as one:
         await one.apply()
         await eventually(lambda: running.operator.streams.statuses()["node-1"].current)
+        await eventually(lambda: len(running.operator.store.cluster().nodes) == 2)
         assert await running.admin("/healthz") == (200, "ok\n")
         assert await running.admin("/readyz") == (200, "ok\n")
         status = running.operator.status()
@@ -187,5 +188,7 @@ async def test_the_admin_interface_tells_of_nodes_and_policies(server: ApiServer
             'policy_controller_generation_acked{node="node-1"} 1.0',
             "policy_controller_watches 4.0",
             "policy_controller_compile_seconds_count",
+            'policy_controller_list_overdue{kind="NetworkPolicy"} 0.0',
+            'policy_controller_list_age_seconds{kind="Node"}',
         ):
             assert line in metrics

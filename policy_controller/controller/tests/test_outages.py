@@ -7,7 +7,7 @@ from pathlib import Path
 import kopf
 import pytest
 
-from policy_controller.controller.kinds import Kind
+from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.operator import Operator, PartEnded, Settings
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.conftest import new
@@ -69,8 +69,23 @@ async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_a
 ) -> None:
     operator = Operator(Settings(None, f"unix://{tmp_path}/operator.sock", "127.0.0.1:0"), FakeClock())
     operator.watches.missing_since = missing_since
-    operator.relister.listed_at = listed_at
+    if listed_at is not None:
+        operator.relister._listed_at = dict.fromkeys(Kind, listed_at)
+        operator.relister.synced.set()
     assert any("being watched" in sentence for sentence in operator.ailments()) is ails
+
+
+async def test_the_operator_is_not_ready_while_kinds_are_overdue(tmp_path: Path) -> None:
+    clock = FakeClock()
+    operator = Operator(Settings(None, f"unix://{tmp_path}/operator.sock", "127.0.0.1:0"), clock)
+    assert len(operator.reasons_not_ready()) == len(DECIDING)
+    operator.relister._listed_at = dict.fromkeys(Kind, clock.now())
+    operator.relister.synced.set()
+    operator.compile_loop.revision = 0
+    await clock.advance(1000.0)
+    found = operator.reasons_not_ready()
+    for kind in Kind:
+        assert f"{kind.value} objects have not been listed for 1000 s: no answer yet" in found
 
 
 async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.relist import BACKOFF_SECONDS, SETTLE_SECONDS, Relister
+from policy_controller.controller.relist import (
+    BACKOFF_SECONDS,
+    OVERDUE_INTERVALS,
+    SETTLE_SECONDS,
+    Relister,
+)
 from policy_controller.controller.store import Store
 from policy_controller.controller.tests.fake_api import FakeApi
 from policy_controller.controller.tests.objects import pod
@@ -35,7 +40,7 @@ async def lab() -> AsyncIterator[Lab]:
     made.task.cancel()
 
 
-async def test_it_is_synced_when_every_kind_was_listed_and_not_before(lab: Lab) -> None:
+async def test_it_is_synced_when_the_lists_have_answered_and_not_before(lab: Lab) -> None:
     lab.api.answering.clear()
     lab.start()
     await lab.clock.advance(1.0)
@@ -44,6 +49,63 @@ async def test_it_is_synced_when_every_kind_was_listed_and_not_before(lab: Lab) 
     await lab.clock.advance(0.0)
     assert lab.relister.synced.is_set()
     assert lab.api.lists == dict.fromkeys(Kind, 1)
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_kind_that_cannot_be_listed_keeps_no_other_from_it(lab: Lab, kind: Kind) -> None:
+    lab.start()
+    await lab.clock.advance(0.0)
+    lab.api.forbidden = {kind}
+    for _ in range(3):
+        lab.relister.request()
+        await lab.clock.advance(SETTLE_SECONDS)
+    assert lab.api.lists == {other: 1 if other is kind else 4 for other in Kind}
+    lab.api.forbidden = set()
+    await lab.clock.advance(BACKOFF_SECONDS[-1] * 1.5)
+    assert lab.api.lists[kind] > 1
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_it_is_synced_without_nodes_but_without_no_kind_that_rules_are_made_of(
+    lab: Lab, kind: Kind
+) -> None:
+    lab.api.forbidden = {kind}
+    lab.start()
+    await lab.clock.advance(INTERVAL)
+    told = [sentence.partition("(")[0] for sentence in lab.relister.complaints()]
+    if kind is Kind.NODE:
+        assert lab.relister.synced.is_set()
+        assert told == []
+    else:
+        assert not lab.relister.synced.is_set()
+        assert told == [f"{kind.value} objects have not been listed yet: PermissionError"]
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_kind_that_was_not_listed_for_long_is_told_of_with_the_last_error(
+    lab: Lab, kind: Kind
+) -> None:
+    lab.start()
+    await lab.clock.advance(0.0)
+    lab.api.forbidden = {kind}
+    await lab.clock.advance(OVERDUE_INTERVALS * INTERVAL)
+    assert lab.relister.complaints() == []
+    await lab.clock.advance(1.0)
+    (sentence,) = lab.relister.complaints()
+    assert sentence.startswith(f"{kind.value} objects have not been listed for 901 s: PermissionError(")
+    assert sentence.isprintable()
+    assert [other for other in Kind if lab.relister.overdue(other)] == [kind]
+    lab.api.forbidden = set()
+    await lab.clock.advance(BACKOFF_SECONDS[-1] * 1.5)
+    assert lab.relister.complaints() == []
+
+
+async def test_a_kind_whose_list_never_answers_is_told_of_too(lab: Lab) -> None:
+    lab.start()
+    await lab.clock.advance(0.0)
+    lab.api.answering.clear()
+    await lab.clock.advance(OVERDUE_INTERVALS * INTERVAL + 1.0)
+    assert len(lab.relister.complaints()) == len(Kind)
 
 
 async def test_failures_are_tried_again_for_ever_with_growing_pauses(lab: Lab) -> None:
