@@ -16,7 +16,8 @@ from compilers.nftables.words import InvalidNftError
 from compilers.nftables.writer import write
 from compilers.ruleset.listing import as_tree
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.cli.sources import PathType, printable, read_cluster, show_faults
+from policy_controller.cli.output import printable, show_faults, show_skipped, standard_output
+from policy_controller.cli.sources import PathType, read_cluster
 from policy_controller.testing.examples import NODES, PlacementError, place
 
 
@@ -67,6 +68,7 @@ def compile_command(
     """
     parsed, faults = read_cluster(paths, namespace)
     show_faults(faults, parsed.warnings)
+    show_skipped(parsed.skipped)
     cluster = parsed.cluster
     if placement:
         try:
@@ -76,7 +78,9 @@ def compile_command(
     if node not in cluster.nodes and not any(pod.node == node for pod in cluster.pods):
         click.echo(f"warning: no pod of the input runs on node {printable(node)}", err=True)
     rule_set = Compiler(cluster).node(node)
-    click.echo(_shown(rule_set, Output(output), pod_interfaces), nl=False)
+    text = _shown(rule_set, Output(output), pod_interfaces)
+    with standard_output():
+        click.echo(text, nl=False)
     if faults:
         raise SystemExit(2)
 

@@ -1,11 +1,13 @@
 """PATH arguments: files, directories and standard input, read into one cluster.
 
-Knows the file system and how faults are shown. Knows nothing of what a command does with the cluster.
+Knows the file system. Knows nothing of what a command does with the cluster.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +16,16 @@ import click
 from compilers.model.faults import Fault
 from compilers.parse.cluster import ParsedCluster, parse_cluster
 from compilers.parse.source import Document, read_documents
+from policy_controller.cli.output import printable
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 STANDARD_INPUT: Final = "-"
+
+
+class UnreadableInputError(click.ClickException):
+    """A file or folder that is there and cannot be read; ends a command as broken input does."""
+
+    exit_code = 2
 
 
 class PathType(click.ParamType[str]):
@@ -26,13 +35,19 @@ class PathType(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path; usage error when there is nothing there."""
-        if value != STANDARD_INPUT and not Path(value).exists():
-            self.fail(f"{printable(value)}: no such file or directory", param, ctx)
+        if value == STANDARD_INPUT:
+            return value
+        with _reading(value):
+            if not Path(value).exists():
+                self.fail(f"{printable(value)}: no such file or directory", param, ctx)
         return value
 
 
 def read_paths(paths: Iterable[str]) -> tuple[tuple[Document, ...], tuple[Fault, ...]]:
-    """Every document of all paths, and what could not be read, in the order of the files."""
+    """Every document of all paths, and the faults of those that are broken, in the order of the files.
+
+    Raises UnreadableInputError for a file or folder that the system does not let be read.
+    """
     documents: list[Document] = []
     faults: list[Fault] = []
     for name, text in _texts(paths):
@@ -52,34 +67,42 @@ def read_cluster(paths: Iterable[str], namespace: str = "default") -> tuple[Pars
     return parsed, (*faults, *parsed.faults)
 
 
-def show_faults(faults: Iterable[Fault], warnings: Iterable[Fault] = ()) -> None:
-    """Print each fault and warning on a line of standard error."""
-    for fault in faults:
-        click.echo(f"error: {printable(str(fault))}", err=True)
-    for warning in warnings:
-        click.echo(f"warning: {printable(str(warning))}", err=True)
-
-
-def printable(text: str) -> str:
-    """Text from a cluster or a file made harmless for a terminal: control characters are shown, not obeyed."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
-
-
 def _texts(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     for path in paths:
         if path == STANDARD_INPUT:
-            yield "<stdin>", sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+            with _reading("<stdin>"):
+                yield "<stdin>", _standard_input().decode("utf-8", "surrogateescape")
             continue
-        for file in _files(Path(path)):
-            yield os.fspath(file), file.read_bytes().decode("utf-8", "surrogateescape")
+        with _reading(path):
+            for file in _files(Path(path)):
+                yield os.fspath(file), file.read_bytes().decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else name
+        raise UnreadableInputError(printable(f"{where}: {error.strerror}")) from None
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return sys.stdin.buffer.read()
 
 
 def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for file in sorted(path.rglob("*")):
-        if file.suffix in SUFFIXES and file.is_file():
-            yield file
+    found = [
+        Path(folder, name) for folder, _, names in os.walk(path, onerror=_not_passed_over) for name in names
+    ]
+    # A link that leads nowhere is read too, and told: what it should have held may have closed something.
+    yield from sorted(file for file in found if file.suffix in SUFFIXES)
+
+
+def _not_passed_over(error: OSError) -> None:
+    raise error

@@ -23,10 +23,16 @@ from policy_controller.cli.demo.matrix import check, connections
 from policy_controller.cli.demo.population import Population
 from policy_controller.cli.demo.report import Shown, as_tree, print_tables
 from policy_controller.cli.demo.scene import Scene, scene
-from policy_controller.cli.sources import printable, show_faults
+from policy_controller.cli.output import (
+    printable,
+    printable_lines,
+    show_faults,
+    show_skipped,
+    standard_output,
+)
 from policy_controller.testing.examples import PlacementError
 from policy_controller.testing.laboratory import Laboratory, LaboratoryError
-from policy_controller.testing.probe import Prober
+from policy_controller.testing.probe import ProbeError, Prober
 
 FORMATS: Final = ("text", "json")
 
@@ -53,8 +59,8 @@ def demo_command(directory: str | None, keep: bool, output: str) -> None:
         raise click.ClickException("needs root: it makes network namespaces and loads nftables rule sets")
     try:
         shown = asyncio.run(_demo(directory, keep, output))
-    except (DemoError, LaboratoryError, PlacementError, RefusedError) as error:
-        raise click.ClickException(str(error)) from error
+    except (DemoError, LaboratoryError, PlacementError, ProbeError, RefusedError) as error:
+        raise click.ClickException(printable_lines(str(error))) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise SystemExit(130) from None
     raise SystemExit(0 if shown.holds else 1)
@@ -67,8 +73,7 @@ async def _demo(directory: str | None, keep: bool, output: str) -> Shown:
     started = time.monotonic()
     staged = scene(directory)
     show_faults(staged.faults)
-    for kind, count in staged.skipped.items():
-        click.echo(f"skipped: {count} {printable(kind)}", err=True)
+    show_skipped(staged.skipped)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="policy-controller-demo-")))
         laboratory = stack.enter_context(Laboratory())
@@ -125,10 +130,11 @@ async def _acts(
 
 
 def _print(shown: Shown, output: str) -> None:
-    if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(as_tree(shown)), indent=2))
-    else:
-        print_tables(Console(highlight=False), shown)
+    with standard_output():
+        if output == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(as_tree(shown)), indent=2))
+        else:
+            print_tables(Console(highlight=False), shown)
 
 
 def _tell_how_to_look(installation: Installation, population: Population) -> None:

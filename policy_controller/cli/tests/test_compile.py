@@ -1,13 +1,15 @@
 """policyctl compile, through the installed script: deterministic, loadable, and closed where input is broken."""
 
+import errno
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from compilers.nftables.reader import read
-from policy_controller.cli.tests.running import policyctl
+from policy_controller.cli.tests.running import POLICYCTL, policyctl
 from policy_controller.testing.namespaces import PrivateNamespace
 
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
@@ -90,6 +92,64 @@ def test_a_broken_policy_is_named_and_closes_its_pods(folder: Path) -> None:
     assert b".prot: there is no such field" in done.stderr
     (ingress,) = json.loads(done.stdout)["classes"]
     assert ingress["rules"] == []
+
+
+def test_what_decides_nothing_is_counted_and_what_is_misspelt_is_broken_input(folder: Path) -> None:
+    (folder / "4.yaml").write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\n"
+        'apiVersion: v1\nkind: "Sec\\e[31mret"\nmetadata: {name: a}\n'
+    )
+    done = policyctl("compile", str(folder), "--node", "node-a")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [rb"skipped: 1 Sec\x1b[31mret", b"skipped: 1 Service"]
+
+    (folder / "3.yaml").write_text(POLICY.replace("NetworkPolicy", "networkpolicy"))
+    done = policyctl("compile", str(folder), "--node", "node-a")
+    assert done.returncode == 2
+    assert b"3.yaml:3:1:" in done.stderr
+    assert b"did you mean NetworkPolicy?" in done.stderr
+
+
+UNREADABLE = "/proc/self/mem"
+EIO = os.strerror(errno.EIO)
+
+
+def test_what_the_system_does_not_let_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    assert one_line(policyctl("compile", UNREADABLE, "--node", "a")) == f"Error: {UNREADABLE}: {EIO}"
+
+    (tmp_path / "a.yaml").symlink_to("nowhere\x1b[31m")
+    said = one_line(policyctl("compile", str(tmp_path), "--node", "a"))
+    assert said == f"Error: {tmp_path}/a.yaml: No such file or directory"
+
+
+def one_line(done: subprocess.CompletedProcess[bytes], code: int = 2) -> str:
+    assert done.returncode == code
+    (line,) = done.stderr.decode().splitlines()
+    return line
+
+
+def test_a_full_device_is_said_in_one_line(folder: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(  # noqa: S603 - our own program
+            [str(POLICYCTL), "compile", str(folder), "--node", "node-a"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert one_line(done, 1) == "Error: standard output: No space left on device"
+
+
+def test_a_reader_that_has_left_is_no_failure_to_tell(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(  # noqa: S603 - our own program
+        [str(POLICYCTL), "compile", str(folder), "--node", "node-a"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize(
