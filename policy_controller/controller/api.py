@@ -50,6 +50,27 @@ class ClusterApi(Protocol):
         ...
 
 
+class _Client:
+    """A kr8s client of its own, made when it is first asked for.
+
+    kr8s answers a refusal (401, 403) by reading the credentials anew and closing the client's session, whatever else is
+    under way in it. So what may be refused by itself does not share a client.
+    """
+
+    def __init__(self, kubeconfig: str | None) -> None:
+        self._kubeconfig = kubeconfig
+        self._connected: kr8s.asyncio.Api | None = None
+        self._connecting = asyncio.Lock()
+
+    async def connected(self) -> kr8s.asyncio.Api:
+        async with self._connecting:
+            if self._connected is None:
+                async with asyncio.timeout(SECONDS):
+                    # kr8s.asyncio.api() would give every caller the same one.
+                    self._connected = await kr8s.asyncio.Api(kubeconfig=self._kubeconfig, bypass_factory=True)
+            return self._connected
+
+
 class Kr8sApi:
     """ClusterApi over HTTP.
 
@@ -58,9 +79,9 @@ class Kr8sApi:
     """
 
     def __init__(self, kubeconfig: str | None) -> None:
-        self._kubeconfig = kubeconfig
-        self._connected: kr8s.asyncio.Api | None = None
-        self._connecting = asyncio.Lock()
+        self._lists = {kind: _Client(kubeconfig) for kind in Kind}
+        self._events = _Client(kubeconfig)
+        self._credentials = _Client(kubeconfig)
 
     async def list(self, kind: Kind) -> Listing:
         """All objects of a kind, page by page, all of one moment; begins again once when that moment expires."""
@@ -74,7 +95,7 @@ class Kr8sApi:
 
     async def create_event(self, namespace: str, event: Mapping[str, object]) -> None:
         """Write a core/v1 Event."""
-        client = await self._client()
+        client = await self._events.connected()
         try:
             async with (
                 asyncio.timeout(SECONDS),
@@ -93,9 +114,10 @@ class Kr8sApi:
 
     async def connection(self) -> kopf.ConnectionInfo:
         """The same credentials for kopf, read again from where they come from: tokens expire."""
-        auth = (await self._client()).auth
-        await auth.reauthenticate()
-        context = await auth.ssl_context()  # type: ignore[no-untyped-call] # kr8s leaves it untyped
+        auth = (await self._credentials.connected()).auth
+        async with asyncio.timeout(SECONDS):
+            await auth.reauthenticate()
+            context = await auth.ssl_context()  # type: ignore[no-untyped-call] # kr8s leaves it untyped
         return kopf.ConnectionInfo(
             server=auth.server,
             ca_path=auth.server_ca_file,
@@ -106,19 +128,12 @@ class Kr8sApi:
             proxy_url=auth.proxy,
         )
 
-    async def _client(self) -> kr8s.asyncio.Api:
-        async with self._connecting:
-            if self._connected is None:
-                async with asyncio.timeout(SECONDS):
-                    self._connected = await kr8s.asyncio.api(kubeconfig=self._kubeconfig)
-            return self._connected
-
     async def _pages(self, kind: Kind, limit: int) -> Listing:
         trees: list[object] = []
         version, token = 0, ""
         while True:
             page = await self._page(kind, limit, token)
-            metadata = page.get("metadata") or {}
+            metadata = page["metadata"]
             version = version or version_of(metadata.get("resourceVersion"))
             trees.extend(_items(page, kind))
             token = metadata.get("continue") or ""
@@ -128,7 +143,7 @@ class Kr8sApi:
     async def _page(self, kind: Kind, limit: int, token: str) -> dict[str, Any]:
         row = KINDS[kind]
         params = {"limit": str(limit)} | ({"continue": token} if token else {})
-        client = await self._client()
+        client = await self._lists[kind].connected()
         async with (
             asyncio.timeout(SECONDS),
             client.call_api("GET", version=row.api_version, url=row.plural, params=params) as response,
@@ -136,11 +151,17 @@ class Kr8sApi:
             page = msgspec.json.decode(response.content)
         if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
             raise ListError(f"the list of {row.plural} is not a list")
+        # Taken for a list of nothing, another document would end every policy there is.
+        if page.get("kind") != f"{kind.value}List" or "items" not in page:
+            raise ListError(f"the list of {row.plural} is another document, or without items")
+        if not page["metadata"].get("resourceVersion"):
+            raise ListError(f"the list of {row.plural} has no resourceVersion")
         return page
 
 
 def _items(page: Mapping[str, Any], kind: Kind) -> list[object]:
-    items = page.get("items") or []
+    # Go writes an empty list as null where nothing made it a list.
+    items = [] if page["items"] is None else page["items"]
     if not isinstance(items, list):
         raise ListError(f"the items of the list of {KINDS[kind].plural} are not a list")
     # Items of a typed list carry neither kind nor apiVersion: the list says both.
