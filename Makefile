@@ -10,12 +10,20 @@ TEST_FLAGS ?=
 
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system lock stubs lint types layers test demo clean
+.PHONY: help setup root system lock stubs lint types layers test demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: system $(READY) ## Create .venv with everything needed; quick when there is nothing to do
+
+# Asked before anything is set up: the order holds under -j too, because `setup` waits for `root` where both are wanted.
+root:
+	@test "$$(id -u)" = 0 || { echo "make $(MAKECMDGOALS) needs root: it makes network namespaces and loads nftables rule sets" >&2; exit 1; }
+
+ifneq ($(filter demo test,$(MAKECMDGOALS)),)
+system: | root
+endif
 
 # Root on a Debian installs what is missing; everybody else is told what to install.
 system:
@@ -54,12 +62,10 @@ types: setup ## mypy --strict, tests included
 layers: setup ## import-linter: imports only point down
 	$(BIN)/lint-imports
 
-test: lint types layers ## Everything that must hold before a change lands; sends real packets, needs root
-	@test "$$(id -u)" = 0 || { echo "make test needs root: it makes network namespaces and loads nftables rule sets" >&2; exit 1; }
+test: root lint types layers ## Everything that must hold before a change lands; sends real packets, needs root
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_FLAGS)
 
-demo: setup ## A cluster in a minute: API server, operator, two nodes, nine pods, real packets; needs root
-	@test "$$(id -u)" = 0 || { echo "make demo needs root: it makes network namespaces and loads nftables rule sets" >&2; exit 1; }
+demo: root setup ## A cluster in a minute: API server, operator, two nodes, nine pods, real packets; needs root
 	@$(BIN)/policyctl demo $(DEMO_FLAGS)
 
 stubs: setup ## Generate the gRPC stubs anew from enforcement.proto
