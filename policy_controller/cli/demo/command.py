@@ -6,10 +6,8 @@ Knows how the parts of a demo follow each other. Each part is a module beside th
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import Final
 
 import click
@@ -18,6 +16,7 @@ from rich.console import Console
 
 from policy_controller.cli.demo.api import Api, RefusedError
 from policy_controller.cli.demo.changes import LiveChanges, telling_pair
+from policy_controller.cli.demo.folder import own_folder
 from policy_controller.cli.demo.installation import DemoError, Installation, stored_cluster
 from policy_controller.cli.demo.matrix import check, connections
 from policy_controller.cli.demo.population import Population
@@ -68,14 +67,16 @@ def demo_command(directory: str | None, keep: bool, output: str) -> None:
 
 async def _demo(directory: str | None, keep: bool, output: str) -> Shown:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
-    if this is not None:
-        loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Who starts a demo with nohup wants it to outlive the terminal.
+        if this is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, this.cancel)
     started = time.monotonic()
     staged = scene(directory)
     show_faults(staged.faults)
     show_skipped(staged.skipped)
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="policy-controller-demo-")))
+        folder = stack.enter_context(own_folder())
         laboratory = stack.enter_context(Laboratory())
         prober = await stack.enter_async_context(Prober())
         installation = stack.enter_context(Installation(laboratory, folder))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+FILES = ("Makefile", "pyproject.toml", "requirements.lock")
 
 
 @pytest.mark.parametrize("flags", [(), ("-j4",)])
@@ -15,7 +16,8 @@ ROOT = Path(__file__).parents[3]
 def test_that_root_is_needed_is_said_before_anything_is_set_up(
     tmp_path: Path, target: str, flags: tuple[str, ...]
 ) -> None:
-    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in FILES:
+        shutil.copy(ROOT / name, tmp_path)
     somebody = tmp_path / "id"
     somebody.write_text("#!/bin/sh\necho 1000\n")
     somebody.chmod(0o755)
@@ -30,4 +32,4 @@ def test_that_root_is_needed_is_said_before_anything_is_set_up(
 
     assert done.returncode == 2
     assert done.stderr.startswith(f"make {target} needs root: ".encode())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["Makefile", "id"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "id"])

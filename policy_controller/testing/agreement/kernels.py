@@ -4,11 +4,14 @@ libnftables waits with select(), which ends the whole process when a descriptor'
 thousands open. So a small process with few descriptors enters each node's namespace and speaks to its kernel.
 """
 
+import ctypes
 import multiprocessing
+import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
@@ -17,14 +20,27 @@ from compilers.nftables.transaction import Transaction
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.testing.laboratory import inside
 
+PR_SET_PDEATHSIG: Final = 1
+
 
 class Kernels:
-    """Carries transactions out in named network namespaces, one call at a time; a context manager."""
+    """Carries transactions out in named network namespaces, one call at a time; a context manager.
+
+    Its process is killed when this process ends, however it ends, and when the thread that entered the context ends.
+    """
 
     def __init__(self) -> None:
-        self._process = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+        self._process = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_end_with,
+            initargs=(os.getpid(),),
+        )
 
     def __enter__(self) -> Self:
+        # The first call starts the process, and the kernel's death signal comes when the thread that did so ends: it is
+        # not to be one of a pool that happens to call first.
+        self._process.submit(_nothing)
         return self
 
     def __exit__(
@@ -43,6 +59,20 @@ class Kernels:
     def forget_connections(self, namespace: str) -> None:
         """Empty the connection table: what was allowed would otherwise go on, since only first packets are judged."""
         self._process.submit(_forget, namespace).result()
+
+
+def _end_with(parent: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl(PR_SET_PDEATHSIG): {os.strerror(number)}")
+    if os.getppid() != parent:
+        # It ended before the kernel was asked to tell.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _run(namespace: str, transactions: tuple[Transaction, ...]) -> None:
