@@ -4,6 +4,7 @@ Knows sets, maps and chains by name. Knows nothing of how a difference is mended
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from compilers.nftables.references import declarations
@@ -21,6 +22,19 @@ def differences(found: Tables, desired: Tables) -> tuple[str, ...]:
         for line in _table_differences(held, wanted)
     )
     return tuple(sorted(lines))
+
+
+def only_lacks_set_elements(found: Tables, desired: Tables) -> bool:
+    """Whether nothing is amiss but that sets hold fewer elements than they should.
+
+    Elements of verdict maps count as amiss: a pod without its gate is open.
+    """
+    return all(
+        replace(held, sets=()) == replace(wanted, sets=())
+        and [one.declaration for one in held.sets] == [one.declaration for one in wanted.sets]
+        and all(less.elements <= full.elements for less, full in zip(held.sets, wanted.sets, strict=True))
+        for held, wanted in zip(found.each(), desired.each(), strict=True)
+    )
 
 
 def holds_base(found: Table | None, base: Table) -> bool:

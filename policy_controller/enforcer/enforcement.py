@@ -6,6 +6,7 @@ goes out.
 
 import asyncio
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,6 +36,10 @@ PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
 """Refusals that may pass by waiting; others are tried once more, from what is read."""
 
 LONGEST_WAIT: Final = 30.0
+
+WALK_PAUSE_SECONDS: Final = 1.0
+"""Between two walks over the kernel's connections: endings that come meanwhile share one, and rules wait for few."""
+
 SHOWN_DIFFERENCES: Final = 5
 
 
@@ -72,6 +77,9 @@ class Enforcement:
         self._ending: frozenset[Address] = frozenset()
         """Addresses whose connections must end and may not all have."""
         self._lingering: ConnectionsError | None = None
+        self._walked = -math.inf
+        """When the last walk over the kernel's connections ended."""
+        self._failed_walks = 0
         self._adopted = False
 
     @property
@@ -116,6 +124,12 @@ class Enforcement:
         async with self._turn:
             await self._settle()
 
+    async def finish(self) -> None:
+        """End the connections that still must, since nobody will remember them."""
+        async with self._turn:
+            if self._ending:
+                await self._walk()
+
     def begin_stream(self) -> Hello:
         """A stream to the operator begins; what to say first."""
         return self._session.begin_stream()
@@ -155,8 +169,10 @@ class Enforcement:
         while True:
             now = self._clock.now()
             waits = [self._gates.next_opening(self._standing.waiting, now)]
-            if self._trouble is not None or self._lingering is not None:
-                waits.append(min(2.0**failures, LONGEST_WAIT))
+            if self._trouble is not None:
+                waits.append(_pause(failures))
+            if self._ending:
+                waits.append(self._next_walk() - now)
             await wait_for(
                 self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
             )
@@ -164,8 +180,7 @@ class Enforcement:
             async with self._turn:
                 await self._settle()
                 await self._end_connections(frozenset())
-            failed = self._trouble is not None or self._lingering is not None
-            failures = failures + 1 if failed else 0
+            failures = failures + 1 if self._trouble is not None else 0
 
     async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
         """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
@@ -225,23 +240,34 @@ class Enforcement:
     async def _end_connections(self, addresses: frozenset[Address]) -> None:
         """End the connections of these addresses and of those for which it failed before; a failure is tried again.
 
-        What is in force does not depend on it, so a generation is acked also when it fails.
+        Shortly after a walk over all connections they are only noted, and keep_gates ends them together. What is in
+        force does not depend on it, so a generation is acked also when it fails.
         """
         self._ending |= addresses
-        if not self._ending:
-            return
+        due = self._walked + WALK_PAUSE_SECONDS if addresses else self._next_walk()
+        if self._ending and self._clock.now() >= due:
+            await self._walk()
+
+    def _next_walk(self) -> float:
+        """When the kernel's connections are walked over again if nothing further ends."""
+        return self._walked + max(WALK_PAUSE_SECONDS, _pause(self._failed_walks))
+
+    async def _walk(self) -> None:
         try:
             count = await self._kernel.end_connections(self._ending)
         except ConnectionsError as error:
             self._lingering = error
+            self._failed_walks += 1
             self._metrics.connections_lingered()
             log.error("connections that should have ended may go on, trying again: %s", plain(str(error)))
             return
+        finally:
+            self._walked = self._clock.now()
         self._metrics.connections_ended(count)
         # Most nodes hold none: every node hears of every address of the cluster.
         level = logging.INFO if count else logging.DEBUG
         log.log(level, "ended %d connections of %d addresses that changed hands", count, len(self._ending))
-        self._ending, self._lingering = frozenset(), None
+        self._ending, self._lingering, self._failed_walks = frozenset(), None, 0
 
     async def _apply(self, tables: Tables) -> tuple[Phase, ...]:
         """Apply, trying again as long as that may help. Raises KernelError."""
@@ -273,6 +299,12 @@ class Enforcement:
             raise KernelError(
                 "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
             )
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next attempt after so many that failed."""
+    # A power of 1024 is no float any more, and a kernel may refuse for days.
+    return min(2.0 ** min(failures, 10), LONGEST_WAIT)
 
 
 def _with_closed(tables: Tables, closed: frozenset[Direction]) -> Tables:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from compilers.model.words import Address
 from compilers.nftables.base import TABLE, Base
@@ -20,10 +20,16 @@ from compilers.nftables.table import Table
 from compilers.nftables.transaction import Nft, NftRejectedError, Rejection, Transaction, install
 from compilers.nftables.words import InvalidNftError, TableFamily
 from policy_controller.clock import Clock
-from policy_controller.enforcer.comparison import differences, holds_base, with_base
+from policy_controller.enforcer.comparison import differences, holds_base, only_lacks_set_elements, with_base
 from policy_controller.enforcer.conntrack import Connections
 
 Result = TypeVar("Result")
+
+LISTED_AGAIN_SECONDS: Final = 0.2
+"""A set that has just grown by tens of thousands of elements is listed incompletely for some 0.1 s (LibNft.list_table)."""
+
+MOST_LISTINGS: Final = 6
+"""How often what is listed may change or lack elements before that is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Kernel:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
         self._busy_since: float | None = None
+        self._turn = asyncio.Lock()
         self._held: Tables | None = None
         """What the kernel holds; None when that has to be read first."""
 
@@ -68,21 +75,31 @@ class Kernel:
 
         Raises KernelError: then the tables are as they were found.
         """
-        return await self._in_thread(self._adopt)
+        async with self._turn:
+            return await self._in_thread(self._adopt)
 
     async def apply(self, desired: Tables) -> tuple[Phase, ...]:
         """Bring the kernel from what it holds to `desired`; returns the phases that were not empty.
 
         Raises KernelError; the next call then reads first what was left.
         """
-        return await self._in_thread(lambda: self._apply(desired))
+        async with self._turn:
+            held = self._held if self._held is not None else await self._settled()
+            return await self._in_thread(lambda: self._apply(held, desired))
 
     async def read_back(self, desired: Tables) -> tuple[str, ...]:
-        """Read the tables; what is other than `desired`, one line each. The next apply plans from what was read.
+        """Read the tables; what is other than `desired`, one line each. The next apply then reads first what is there.
 
-        Raises KernelError.
+        Elements of sets must be missing for a second to count. Raises KernelError.
         """
-        return await self._in_thread(lambda: self._read_back(desired))
+        async with self._turn:
+            found = await self._in_thread(lambda: self._read_back(desired))
+            for _ in range(MOST_LISTINGS - 1):
+                if found is None or not only_lacks_set_elements(found, desired):
+                    break
+                await self._clock.sleep(LISTED_AGAIN_SECONDS)
+                found = await self._in_thread(lambda: self._read_back(desired))
+            return () if found is None else differences(found, desired)
 
     async def end_connections(self, addresses: frozenset[Address]) -> int:
         """Delete every connection of these addresses from the kernel's memory; returns how many.
@@ -110,7 +127,19 @@ class Kernel:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
+    async def _settled(self) -> Tables:
+        """Read until two listings agree: what is planned from an incomplete one would leave elements that must go."""
+        before = await self._in_thread(lambda: self._read("read"))
+        for _ in range(MOST_LISTINGS - 1):
+            await self._clock.sleep(LISTED_AGAIN_SECONDS)
+            after = await self._in_thread(lambda: self._read("read"))
+            if after == before:
+                return after
+            before = after
+        raise KernelError("read", Rejection.OTHER, "the tables are other each time they are listed")
+
     def _adopt(self) -> Tables:
+        # What is listed is complete: an earlier enforcer's last word is older than this one's start.
         self._held = None
         found = self._list("adopt")
         missing = [
@@ -123,10 +152,10 @@ class Kernel:
             self._run(
                 "adopt", Transaction(tuple(command for base in missing for command in install(base).commands))
             )
-        return self._read("adopt")
+        self._held = self._read("adopt")
+        return self._held
 
-    def _apply(self, desired: Tables) -> tuple[Phase, ...]:
-        held = self._held if self._held is not None else self._read("read")
+    def _apply(self, held: Tables, desired: Tables) -> tuple[Phase, ...]:
         self._held = None
         done: list[Phase] = []
         try:
@@ -142,17 +171,19 @@ class Kernel:
         self._held = desired
         return tuple(done)
 
-    def _read_back(self, desired: Tables) -> tuple[str, ...]:
+    def _read_back(self, desired: Tables) -> Tables | None:
+        """What is there, an empty table for one that is not; None when it is what is desired."""
         self._held = None
         inet, bridge = self._list("read back")
-        if inet is not None and bridge is not None:
-            self._held = Tables(inet, bridge)
         empty = render_empty(self._base)
         found = Tables(
             inet or Table(empty.inet.family, empty.inet.name),
             bridge or Table(empty.bridge.family, empty.bridge.name),
         )
-        return differences(found, desired)
+        if differences(found, desired):
+            return found
+        self._held = desired
+        return None
 
     def _read(self, phase: str) -> Tables:
         """The tables, as far as they are there; where someone deleted one, the base is established again."""
@@ -162,8 +193,7 @@ class Kernel:
             lost = [one for one, held in zip(base.each(), (inet, bridge), strict=True) if held is None]
             self._run(phase, Transaction(tuple(command for one in lost for command in install(one).commands)))
             inet, bridge = with_base(inet, base.inet), with_base(bridge, base.bridge)
-        self._held = Tables(inet, bridge)
-        return self._held
+        return Tables(inet, bridge)
 
     def _list(self, phase: str) -> tuple[Table | None, Table | None]:
         try:

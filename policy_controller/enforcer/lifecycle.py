@@ -63,4 +63,5 @@ async def live(
         for task in (enforcing, stopping):
             task.cancel()
         await asyncio.gather(enforcing, stopping, return_exceptions=True)
+        await enforcement.finish()
         await asyncio.to_thread(kernel.close)

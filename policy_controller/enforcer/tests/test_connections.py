@@ -9,7 +9,9 @@ import pytest
 from compilers.model.words import Address
 from compilers.nftables.render import render, render_empty
 from compilers.ruleset.rule_set import RuleSet
+from policy_controller.enforcer.enforcement import WALK_PAUSE_SECONDS
 from policy_controller.enforcer.found import ended_since, has_pods
+from policy_controller.enforcer.tests.operator_double import until
 from policy_controller.enforcer.tests.states import (
     NOBODY_ISOLATED,
     ONE,
@@ -53,10 +55,45 @@ async def test_connections_of_addresses_that_changed_hands_end_and_others_go_on(
         await one.snapshot(1, WEB_ISOLATED)
         assert isinstance(await one.delta(2, WEB_ISOLATED, WEB_SUCCEEDED, addresses(ONE)), Ack)
         assert one.connections.held == {OF_PEER, OTHERS}
+        await one.clock.advance(WALK_PAUSE_SECONDS)
         # Nothing else changes on the node: the address is of a pod that no set of its names.
         assert isinstance(await one.delta(3, WEB_SUCCEEDED, WEB_SUCCEEDED, PEER), Ack)
         assert one.connections.held == {OTHERS}
         assert one.counted("connections_ended_total 3.0")
+
+
+class Walks(FakeConnections):
+    """Notes what each walk over the connections looks for."""
+
+    def __init__(self) -> None:
+        super().__init__(held().held)
+        self.sought: list[frozenset[Address]] = []
+
+    def end(self, addresses: frozenset[Address]) -> int:
+        self.sought.append(addresses)
+        return super().end(addresses)
+
+
+async def test_endings_shortly_after_another_share_one_walk() -> None:
+    walks, strangers = Walks(), [frozenset({ip_address(f"10.7.0.{last}")}) for last in range(20)]
+    async with node(connections=walks) as one:
+        await one.snapshot(1, WEB_ISOLATED)
+        for generation, ended in enumerate((addresses(ONE), *strangers, PEER), start=2):
+            assert isinstance(await one.delta(generation, WEB_ISOLATED, WEB_ISOLATED, ended), Ack)
+        assert walks.held == {OF_PEER, OTHERS}
+        async with keeping_gates(one):
+            await one.clock.advance(WALK_PAUSE_SECONDS)
+            await until(lambda: walks.held == {OTHERS})
+        assert walks.sought == [addresses(ONE), PEER.union(*strangers)]
+
+
+async def test_an_enforcer_that_ends_does_not_leave_endings_behind() -> None:
+    async with node(connections=held()) as one:
+        await one.snapshot(1, WEB_ISOLATED)
+        await one.delta(2, WEB_ISOLATED, WEB_SUCCEEDED, addresses(ONE))
+        await one.delta(3, WEB_SUCCEEDED, WEB_SUCCEEDED, PEER)
+        await one.enforcement.finish()
+        assert one.connections.held == {OTHERS}
 
 
 async def test_a_tightened_policy_ends_no_connection() -> None:

@@ -221,6 +221,22 @@ async def test_a_kernel_that_refuses_everything_is_told_and_mended_when_it_takes
         assert one.holds(WEB_ISOLATED, BOTH)
 
 
+async def test_a_kernel_that_refuses_for_days_does_not_end_the_task_that_mends() -> None:
+    async with node() as one, keeping_gates(one):
+        await one.snapshot(1, WEB_ISOLATED)
+        one.nft.refusals, one.nft.reason = 2**31, Rejection.INVALID
+        assert isinstance(await one.delta(2, WEB_ISOLATED, WEB_CHANGED), Nack)
+        left = one.nft.refusals - 2 * 1100
+        while one.nft.refusals > left:
+            await asyncio.sleep(0)
+            await one.clock.advance(30)
+        one.nft.refusals = 0
+        while one.enforcement.trouble is not None:
+            await asyncio.sleep(0.001)
+            await one.clock.advance(30)
+        assert one.holds(WEB_ISOLATED, BOTH)
+
+
 STRANGER = Transaction((AddRule(BASE.inet.identity, "forward", Rule((DROP,))),))
 
 

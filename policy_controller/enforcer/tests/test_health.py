@@ -124,7 +124,10 @@ async def test_a_kernel_that_refuses_makes_a_node_not_ready_with_its_words() -> 
         await one.enforcement.adopt()
         one.enforcement.begin_stream()
         one.nft.refuses = Rejection.INVALID
-        await one.snapshot(1)
+        applying = asyncio.create_task(one.snapshot(1))
+        while not applying.done():
+            await asyncio.sleep(0.001)
+            await one.clock.advance(0.05)
         assert await one.ask("/readyz") == (503, "generation 1 is not in force: prepare: it is so\n")
         assert (await one.ask("/healthz"))[0] == 200
 
@@ -139,6 +142,7 @@ async def test_connections_that_do_not_end_make_a_node_not_ready_until_they_do()
         assert (status, text.partition(":")[0]) == (503, "connections that should have ended may go on")
         assert await one.ask("/healthz") == (200, "ok\n")
         one.connections.refusals = 0
+        await one.clock.advance(1)
         await one.snapshot(2)
         assert await one.ask("/readyz") == (200, "ok\n")
 
