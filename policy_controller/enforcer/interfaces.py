@@ -47,7 +47,8 @@ ROUTED_IF_SEEN: Final = ("lxc*", "veth*")
 def detect(links: Iterable[Link]) -> tuple[str, ...]:
     """Patterns of interface names as BaseSettings takes them, sorted.
 
-    Names that only pods have are always among them, so that a pod network which is set up later is covered as well.
+    Names that only pods have are always among them, so that a pod network which is set up later is covered as well; for
+    others late_interfaces.py goes on looking.
     """
     held = tuple(links)
     patterns = {*BRIDGES, *ROUTED}

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 from random import SystemRandom
-from typing import Final
+from typing import Any, Final
 
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
@@ -15,7 +15,9 @@ from policy_controller.clock import SystemClock
 from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.health import Health, serving
+from policy_controller.enforcer.interfaces import Link
 from policy_controller.enforcer.kernel import Kernel
+from policy_controller.enforcer.late_interfaces import late_findings, until_late
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
 from policy_controller.enforcer.session import Session
@@ -31,7 +33,7 @@ STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 async def live(
     settings: Settings, pod_interfaces: tuple[str, ...], nft: Nft, connections: Connections, base: Base
 ) -> int:
-    """Enforce until a signal comes; returns the exit code, 1 when a part has ended by itself.
+    """Enforce until a signal comes; returns the exit code, 1 when a part has ended by itself or a new start is needed.
 
     Raises ListenError when the address of health and metrics cannot be listened on.
     """
@@ -45,23 +47,37 @@ async def live(
             group.create_task(enforcement.keep_gates())
             group.create_task(follow(settings.operator, enforcement, clock, SystemRandom()))
 
+    detected = settings.pod_interfaces is None
+
     async def look() -> tuple[Finding, ...]:
-        return findings(await asyncio.to_thread(look_around), pod_interfaces)
+        around = await asyncio.to_thread(look_around)
+        late = late_findings(around.links, pod_interfaces) if detected else ()
+        return (*findings(around, pod_interfaces), *late)
+
+    async def links() -> tuple[Link, ...]:
+        return (await asyncio.to_thread(look_around)).links
+
+    async def detect_again() -> None:
+        late = await until_late(pod_interfaces, links, clock)
+        log.error("pods are met on %s as well: ending, so that a new start detects it", ", ".join(late))
 
     stop = asyncio.Event()
     for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     enforcing, stopping = asyncio.create_task(enforce()), asyncio.create_task(stop.wait())
+    tasks: list[asyncio.Task[Any]] = [enforcing, stopping]
+    if detected:
+        tasks.append(asyncio.create_task(detect_again()))
     health = Health(enforcement, kernel, metrics, look, {"enforce": enforcing})
     try:
         async with serving(health, settings.listen):
-            await asyncio.wait((enforcing, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if enforcing.done():
-            log.error("the enforcer has ended by itself; the rules stay", exc_info=enforcing.exception())
-        return int(enforcing.done())
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended - {stopping}:
+            log.error("the enforcer ends by itself; the rules stay", exc_info=task.exception())
+        return int(stopping not in ended)
     finally:
-        for task in (enforcing, stopping):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(enforcing, stopping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await enforcement.finish()
         await asyncio.to_thread(kernel.close)

@@ -33,6 +33,11 @@ from policy_controller.wire.messages import Ack, Hello, SnapshotMessage, Stands
 FD_SETSIZE = 1024
 SNAPSHOT = SnapshotMessage(1, Stands(1, 1, 1), WEB_ISOLATED)
 PROGRAM = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
+LOOKING_OFTEN = (
+    sys.executable,
+    "-c",
+    "from policy_controller.enforcer import late_interfaces, main; late_interfaces.LOOK_SECONDS = 0.1; main.main()",
+)
 BASE = base_tables(
     nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings(detect(()))
 )
@@ -57,20 +62,31 @@ class Host:
         """What /readyz answers on the default address."""
         return self._network.run(self._ask)
 
-    def start(self, *flags: str, before: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-        command = (*before, *PROGRAM, "--node", NODE, "--operator", self._address, *flags)
+    def start(
+        self, *flags: str, before: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+    ) -> "subprocess.Popen[str]":
+        command = (*before, *program, "--node", NODE, "--operator", self._address, *flags)
         return self._network.run(
             lambda: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - the program under test
         )
 
     @contextmanager
-    def running(self, *flags: str) -> Iterator["subprocess.Popen[str]"]:
-        process = self.start(*flags)
+    def running(self, *flags: str, program: tuple[str, ...] = PROGRAM) -> Iterator["subprocess.Popen[str]"]:
+        process = self.start(*flags, program=program)
         try:
             yield process
         finally:
             process.kill()
             process.communicate()
+
+    def add_pod_link(self) -> None:
+        """A veth that stands alone, as on a routed pod network."""
+        self._network.run(self._add_veth)
+
+    @staticmethod
+    def _add_veth() -> None:
+        with IPRoute() as route:
+            route.link("add", ifname="veth1", kind="veth", peer={"ifname": "pod0"})
 
     @staticmethod
     def _loopback_up() -> None:
@@ -128,6 +144,30 @@ async def test_a_node_that_never_met_its_operator_is_open_and_not_ready(host: Ho
         assert host.tables() == Tables(BASE.inet, BASE.bridge)
         status, text = await asyncio.to_thread(host.ready)
         assert (status, "every pod is open" in text) == (503, True)
+
+
+@pytest.mark.kernel
+async def test_pods_of_a_routed_network_that_come_later_are_met_after_a_new_start(host: Host) -> None:
+    with host.running(program=LOOKING_OFTEN) as process:
+        await until(lambda: host.tables() == Tables(BASE.inet, BASE.bridge))
+        host.add_pod_link()
+        assert await asyncio.to_thread(process.wait, DEADLINE) == 1
+        assert "pods are met on veth* as well" in process.communicate()[1]
+    assert host.tables() == Tables(BASE.inet, BASE.bridge)
+    with host.running(program=LOOKING_OFTEN) as process:
+        await until(lambda: host.tables() != Tables(BASE.inet, BASE.bridge))
+        # It is ended for nothing else, and not by detecting the same again.
+        assert "every pod is open" in (await asyncio.to_thread(host.ready))[1]
+        assert process.poll() is None
+
+
+@pytest.mark.kernel
+async def test_interfaces_that_were_given_are_not_detected_again(host: Host) -> None:
+    host.add_pod_link()
+    with host.running("--pod-interfaces", "cni0", program=LOOKING_OFTEN) as process:
+        await until(lambda: host.tables() is not None)
+        assert "every pod is open" in (await asyncio.to_thread(host.ready))[1]
+        assert process.poll() is None
 
 
 @pytest.mark.kernel
