@@ -20,8 +20,9 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder for temporary files, short enough for the path of a socket."""
+    tmp_path_factory.getbasetemp()  # pytest looks for its own when it is first asked: not in ours
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)
