@@ -6,7 +6,6 @@ goes out.
 
 import asyncio
 import logging
-import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,9 +36,10 @@ PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
 
 LONGEST_WAIT: Final = 30.0
 
-WALK_PAUSE_SECONDS: Final = 1.0
-"""Between two walks over the kernel's connections: endings that come meanwhile share one, and rules wait for few."""
+WALK_PAUSE: Final = 10.0
+"""How many times as long as a walk over the kernel's connections took there is none after it: rules wait for few."""
 
+LONGEST_WALK_PAUSE: Final = 1.0
 SHOWN_DIFFERENCES: Final = 5
 
 
@@ -77,8 +77,10 @@ class Enforcement:
         self._ending: frozenset[Address] = frozenset()
         """Addresses whose connections must end and may not all have."""
         self._lingering: ConnectionsError | None = None
-        self._walked = -math.inf
-        """When the last walk over the kernel's connections ended."""
+        self._walk_allowed = clock.now()
+        """When the kernel's connections may be walked over again; endings that come before share that walk."""
+        self._walk_again = clock.now()
+        """The same for a walk that only tries again."""
         self._failed_walks = 0
         self._adopted = False
 
@@ -172,7 +174,7 @@ class Enforcement:
             if self._trouble is not None:
                 waits.append(_pause(failures))
             if self._ending:
-                waits.append(self._next_walk() - now)
+                waits.append(self._walk_again - now)
             await wait_for(
                 self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
             )
@@ -240,29 +242,29 @@ class Enforcement:
     async def _end_connections(self, addresses: frozenset[Address]) -> None:
         """End the connections of these addresses and of those for which it failed before; a failure is tried again.
 
-        Shortly after a walk over all connections they are only noted, and keep_gates ends them together. What is in
+        Soon after a long walk over all connections they are only noted, and keep_gates ends them together. What is in
         force does not depend on it, so a generation is acked also when it fails.
         """
         self._ending |= addresses
-        due = self._walked + WALK_PAUSE_SECONDS if addresses else self._next_walk()
+        due = self._walk_allowed if addresses else self._walk_again
         if self._ending and self._clock.now() >= due:
             await self._walk()
 
-    def _next_walk(self) -> float:
-        """When the kernel's connections are walked over again if nothing further ends."""
-        return self._walked + max(WALK_PAUSE_SECONDS, _pause(self._failed_walks))
-
     async def _walk(self) -> None:
+        begin, retry = self._clock.now(), 0.0
         try:
             count = await self._kernel.end_connections(self._ending)
         except ConnectionsError as error:
             self._lingering = error
+            retry = _pause(self._failed_walks)
             self._failed_walks += 1
             self._metrics.connections_lingered()
             log.error("connections that should have ended may go on, trying again: %s", plain(str(error)))
             return
         finally:
-            self._walked = self._clock.now()
+            end = self._clock.now()
+            self._walk_allowed = end + min(WALK_PAUSE * (end - begin), LONGEST_WALK_PAUSE)
+            self._walk_again = max(self._walk_allowed, end + retry)
         self._metrics.connections_ended(count)
         # Most nodes hold none: every node hears of every address of the cluster.
         level = logging.INFO if count else logging.DEBUG

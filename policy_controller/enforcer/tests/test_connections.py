@@ -2,6 +2,7 @@
 
 import asyncio
 from ipaddress import ip_address
+from threading import Event
 from typing import Final
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from compilers.model.words import Address
 from compilers.nftables.render import render, render_empty
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.enforcer.enforcement import WALK_PAUSE_SECONDS
+from policy_controller.enforcer.enforcement import WALK_PAUSE
 from policy_controller.enforcer.found import ended_since, has_pods
-from policy_controller.enforcer.tests.operator_double import until
+from policy_controller.enforcer.tests.operator_double import DEADLINE, until
 from policy_controller.enforcer.tests.states import (
     NOBODY_ISOLATED,
     ONE,
@@ -25,7 +26,7 @@ from policy_controller.enforcer.tests.states import (
     pod,
     rule_set,
 )
-from policy_controller.enforcer.tests.test_enforcement import BASE, Refusing, keeping_gates, node
+from policy_controller.enforcer.tests.test_enforcement import BASE, Node, Refusing, keeping_gates, node
 from policy_controller.testing.fake_connections import FakeConnection, FakeConnections
 from policy_controller.wire.messages import Ack, Nack
 
@@ -55,7 +56,6 @@ async def test_connections_of_addresses_that_changed_hands_end_and_others_go_on(
         await one.snapshot(1, WEB_ISOLATED)
         assert isinstance(await one.delta(2, WEB_ISOLATED, WEB_SUCCEEDED, addresses(ONE)), Ack)
         assert one.connections.held == {OF_PEER, OTHERS}
-        await one.clock.advance(WALK_PAUSE_SECONDS)
         # Nothing else changes on the node: the address is of a pod that no set of its names.
         assert isinstance(await one.delta(3, WEB_SUCCEEDED, WEB_SUCCEEDED, PEER), Ack)
         assert one.connections.held == {OTHERS}
@@ -68,30 +68,43 @@ class Walks(FakeConnections):
     def __init__(self) -> None:
         super().__init__(held().held)
         self.sought: list[frozenset[Address]] = []
+        self.go = Event()
 
     def end(self, addresses: frozenset[Address]) -> int:
         self.sought.append(addresses)
+        self.go.wait(DEADLINE)
         return super().end(addresses)
 
 
-async def test_endings_shortly_after_another_share_one_walk() -> None:
+async def walk_for(seconds: float, one: Node, walks: Walks) -> None:
+    """End the connections of ONE in a walk that takes so long."""
+    await one.snapshot(1, WEB_ISOLATED)
+    first = asyncio.create_task(one.delta(2, WEB_ISOLATED, WEB_SUCCEEDED, addresses(ONE)))
+    await until(lambda: walks.sought)
+    await one.clock.advance(seconds)
+    walks.go.set()
+    assert isinstance(await first, Ack)
+
+
+async def test_endings_soon_after_a_long_walk_share_one_walk() -> None:
     walks, strangers = Walks(), [frozenset({ip_address(f"10.7.0.{last}")}) for last in range(20)]
     async with node(connections=walks) as one:
-        await one.snapshot(1, WEB_ISOLATED)
-        for generation, ended in enumerate((addresses(ONE), *strangers, PEER), start=2):
-            assert isinstance(await one.delta(generation, WEB_ISOLATED, WEB_ISOLATED, ended), Ack)
+        await walk_for(0.05, one, walks)
+        for generation, ended in enumerate((*strangers, PEER), start=3):
+            assert isinstance(await one.delta(generation, WEB_SUCCEEDED, WEB_SUCCEEDED, ended), Ack)
         assert walks.held == {OF_PEER, OTHERS}
         async with keeping_gates(one):
-            await one.clock.advance(WALK_PAUSE_SECONDS)
+            await one.clock.advance(WALK_PAUSE * 0.05)
             await until(lambda: walks.held == {OTHERS})
         assert walks.sought == [addresses(ONE), PEER.union(*strangers)]
 
 
 async def test_an_enforcer_that_ends_does_not_leave_endings_behind() -> None:
-    async with node(connections=held()) as one:
-        await one.snapshot(1, WEB_ISOLATED)
-        await one.delta(2, WEB_ISOLATED, WEB_SUCCEEDED, addresses(ONE))
+    walks = Walks()
+    async with node(connections=walks) as one:
+        await walk_for(0.05, one, walks)
         await one.delta(3, WEB_SUCCEEDED, WEB_SUCCEEDED, PEER)
+        assert one.connections.held == {OF_PEER, OTHERS}
         await one.enforcement.finish()
         assert one.connections.held == {OTHERS}
 
