@@ -37,11 +37,12 @@ def parse_policy(tree: object, origin: Origin, positions: Positions = _NOWHERE) 
     findings, identity = identify(tree, NETWORK_POLICY, origin, positions)
     if identity is None:
         return Parsed(None, tuple(findings.faults), tuple(findings.warnings))
+    before = len(findings.faults)
     identity.top.fields(_TOP)
     spec = identity.top.at("spec")
-    before = len(findings.faults)
     spec.fields(_SPEC)
-    # An unknown field beside the known ones may be any of them misspelt (`policytypes`), or be new and mean anything.
+    # An unknown field beside the known ones may be any of them misspelt (`sepc`, `policytypes`), or be new and mean
+    # anything.
     every_field_known = len(findings.faults) == before
     subject = _read_subject(spec)
     named = _read_directions(spec)

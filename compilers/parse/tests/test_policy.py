@@ -204,6 +204,17 @@ def test_a_fault_beside_the_spec_closes_the_policy(changes: Tree, path: str) -> 
     assert policy.sides[INGRESS].faults
 
 
+def test_a_misspelt_spec_closes_both_directions_of_every_pod() -> None:
+    tree = policy_of(policyTypes=["Egress"])
+    tree["sepc"] = tree.pop("spec")
+
+    policy, faults = read(tree)
+
+    assert "sepc" in faults
+    assert all(policy.sides[direction].faults for direction in Direction)
+    assert policy.selects(policy.namespace, {"any": "label"})
+
+
 def test_items_of_an_api_list_need_neither_kind_nor_version() -> None:
     tree = policy_of(ingress=[{}])
     del tree["kind"], tree["apiVersion"]
