@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from compilers.model.faults import InvalidField, quoted
+from compilers.model.names import DNS_SUBDOMAIN
 
 __all__ = [
     "EVERYTHING",
@@ -23,13 +24,12 @@ __all__ = [
 ]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 
 
 def check_label_key(key: str) -> None:
     """Raise InvalidField unless `key` is a qualified name (Kubernetes: labels and selectors, syntax)."""
     prefix, slash, name = key.rpartition("/")
-    if slash and (len(prefix) > 253 or not _SUBDOMAIN.fullmatch(prefix)):
+    if slash and not DNS_SUBDOMAIN.fits(prefix):
         raise InvalidField(f"label key {quoted(key)} has a prefix that is not a DNS subdomain")
     if not _NAME.fullmatch(name):
         raise InvalidField(

@@ -3,20 +3,16 @@
 Knows which names the API server accepts. Knows nothing of what the object is for.
 """
 
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Final
 
 from compilers.model.faults import ObjectRef
+from compilers.model.names import DNS_LABEL, DNS_SUBDOMAIN, UID, NameForm
 from compilers.model.selector import quoted
 from compilers.parse.field import Field, Findings, Origin, shown
 from compilers.parse.places import Positions
 
-_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_DNS_LABEL: Final = re.compile(_LABEL)
-_DNS_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_UID: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]{0,252}")
 _UNREADABLE: Final = "?"
 
 
@@ -58,8 +54,8 @@ def identify(
     _check_api_version(top.at("apiVersion"), kind)
     metadata = top.at("metadata")
     metadata.fields()
-    name = read_name(metadata.at("name"), subdomain=kind is not NAMESPACE)
-    namespace = read_name(metadata.at("namespace"), subdomain=False) if kind.namespaced else ""
+    name = read_name(metadata.at("name"), DNS_LABEL if kind is NAMESPACE else DNS_SUBDOMAIN)
+    namespace = read_name(metadata.at("namespace"), DNS_LABEL) if kind.namespaced else ""
     uid = _read_uid(metadata.at("uid"))
     if not is_kind or name is None or namespace is None:
         return findings, None
@@ -82,7 +78,7 @@ def _claimed(tree: object, kind: Kind) -> ObjectRef:
 def _fit(name: object) -> str:
     if not isinstance(name, str):
         return _UNREADABLE
-    return name if len(name) <= 253 and _DNS_SUBDOMAIN.fullmatch(name) else quoted(name)
+    return name if DNS_SUBDOMAIN.fits(name) else quoted(name)
 
 
 def _check_kind(field: Field, kind: Kind) -> bool:
@@ -101,18 +97,17 @@ def _check_api_version(field: Field, kind: Kind) -> None:
         field.fault(f"must be {kind.api_version}, found {shown(field.value)}")
 
 
-def read_name(field: Field, *, subdomain: bool) -> str | None:
-    """A name: a DNS subdomain, or a DNS label (namespaces); None and a fault when it is neither or not there."""
+def read_name(field: Field, form: NameForm) -> str | None:
+    """A name of that form; None and a fault when it is another or not there."""
     if field.absent:
         field.fault("is required")
     text = field.text()
     if text is None:
         return None
-    pattern, longest = (_DNS_SUBDOMAIN, 253) if subdomain else (_DNS_LABEL, 63)
-    if len(text) > longest or not pattern.fullmatch(text):
-        dots = ", '.'" if subdomain else ""
+    if not form.fits(text):
+        dots = ", '.'" if form is DNS_SUBDOMAIN else ""
         field.fault(
-            f"{quoted(text)} is not a name: at most {longest} lower-case letters, digits, '-'{dots}, "
+            f"{quoted(text)} is not a name: at most {form.longest} lower-case letters, digits, '-'{dots}, "
             "a letter or digit at both ends"
         )
         return None
@@ -123,7 +118,7 @@ def _read_uid(field: Field) -> str | None:
     text = field.text()
     if text is None or text == "":
         return None
-    if not _UID.fullmatch(text):
+    if not UID.fits(text):
         field.fault(f"{quoted(text)} is not a uid")
         return None
     return text

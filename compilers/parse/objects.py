@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from compilers.model.cluster import Ending, Namespace, Node, Phase, Pod, PodNetwork, Workload
+from compilers.model.names import DNS_SUBDOMAIN
 from compilers.model.port import NamedPort, check_port_name, check_port_number
 from compilers.model.selector import quoted
 from compilers.model.words import Address
@@ -84,7 +85,7 @@ def _read_pod(identity: Identity, origin: Origin) -> Pod:
 
 def _read_node_name(field: Field) -> str | None:
     # API, nodeName: "If empty, this pod is a candidate for scheduling".
-    return None if field.value in (None, "") else read_name(field, subdomain=True)
+    return None if field.value in (None, "") else read_name(field, DNS_SUBDOMAIN)
 
 
 def _read_addresses(status: Field) -> tuple[Address, ...]:

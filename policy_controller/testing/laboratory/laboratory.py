@@ -74,7 +74,7 @@ class Laboratory:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"laboratory-{self.name}")
         try:
             self._underlay: Final = self._work(lambda: Underlay.make(f"{self.prefix}underlay"))
-        except BaseException:
+        except BaseException:  # not ours to judge: what is built already must not stay
             self.close()
             raise
 
@@ -221,7 +221,7 @@ class Laboratory:
         create(pod.namespace)
         try:
             self._network.attach(node, pod)
-        except BaseException:
+        except BaseException:  # not ours to judge: what is built already must not stay
             ownership.remove_namespaces((pod.namespace,))
             raise
         self._pods[name] = pod

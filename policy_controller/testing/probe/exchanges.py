@@ -62,7 +62,7 @@ class UdpExchange:
             connect_errno = connect(self._socket, probe)
             if connect_errno:
                 raise OSError(connect_errno, "connect")
-        except BaseException:
+        except BaseException:  # not ours to judge: the socket must not stay open
             self._socket.close()
             raise
         self._loop.add_reader(self._socket, self._on_readable)
@@ -186,7 +186,7 @@ def connecting_socket(probe: Probe, kind: int) -> socket.socket:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         if probe.source.address is not None or probe.source_port is not None:
             _bind(opened, probe)
-    except BaseException:
+    except BaseException:  # not ours to judge: the socket must not stay open
         opened.close()
         raise
     return opened

@@ -67,7 +67,7 @@ class Listening:
         except OSError as error:
             self.close()
             raise ProbeError(f"{listener.identity} cannot listen: {error}") from error
-        except BaseException:
+        except BaseException:  # not ours to judge: what is open already must not stay open
             self.close()
             raise
 
