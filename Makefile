@@ -10,7 +10,7 @@ TEST_FLAGS ?=
 
 
 .DEFAULT_GOAL := help
-.PHONY: help setup root system lock stubs lint types layers test demo clean
+.PHONY: help setup root system lock stubs lint types layers test test-all demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ setup: system $(READY) ## Create .venv with everything needed; quick when there 
 root:
 	@test "$$(id -u)" = 0 || { echo "make $(MAKECMDGOALS) needs root: it makes network namespaces and loads nftables rule sets" >&2; exit 1; }
 
-ifneq ($(filter demo test,$(MAKECMDGOALS)),)
+ifneq ($(filter demo test test-all,$(MAKECMDGOALS)),)
 system: | root
 endif
 
@@ -64,6 +64,9 @@ layers: setup ## import-linter: imports only point down
 
 test: root lint types layers ## Everything that must hold before a change lands; sends real packets, needs root
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_FLAGS)
+
+test-all: root lint types layers ## The same and what takes longer, for the record in docs/reliability.md; needs root
+	$(BIN)/python -m pytest -n 2 --dist loadfile --extent whole $(TEST_FLAGS)
 
 demo: root setup ## A cluster in a minute: API server, operator, two nodes, nine pods, real packets; needs root
 	@$(BIN)/policyctl demo $(DEMO_FLAGS)

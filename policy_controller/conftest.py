@@ -1,8 +1,33 @@
-"""What the whole suite tells at its end: how much was compared, beyond how many tests passed."""
+"""What the whole suite asks at its start (how much to try) and tells at its end (how much was compared)."""
 
 from collections import defaultdict
 
 import pytest
+
+from policy_controller.testing.extent import Extent
+
+WHOLE = "whole"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--extent whole` is `make test-all`."""
+    words = [extent.value for extent in Extent]
+    parser.addoption("--extent", choices=words, default=Extent.SHORT.value, help="how much to try")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the whole extent runs."""
+    if _extent(config) is Extent.WHOLE:
+        return
+    left_out = [item for item in items if item.get_closest_marker(WHOLE)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker(WHOLE)]
+
+
+@pytest.fixture(scope="session")
+def extent(pytestconfig: pytest.Config) -> Extent:
+    return _extent(pytestconfig)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -16,3 +41,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("counted")
         for name in sorted(counted):
             terminalreporter.write_line(f"{counted[name]:>12,.0f}  {name}")
+
+
+def _extent(config: pytest.Config) -> Extent:
+    return Extent(config.getoption("--extent"))

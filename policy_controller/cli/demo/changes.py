@@ -16,13 +16,13 @@ from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import Traffic, traffic_between
 from compilers.model.cluster import NAME_LABEL, Cluster, Pod
 from compilers.model.words import Protocol
-from policy_controller.cli.demo.api import Api
-from policy_controller.cli.demo.commits import Commits
-from policy_controller.cli.demo.installation import Installation, stored_cluster
 from policy_controller.cli.demo.matrix import probe_of
-from policy_controller.cli.demo.population import Population
-from policy_controller.cli.demo.scene import PodKey, Service
 from policy_controller.testing.examples import NODES, place
+from policy_controller.testing.installation.api import Api
+from policy_controller.testing.installation.commits import Commits
+from policy_controller.testing.installation.installation import Installation, stored_cluster
+from policy_controller.testing.installation.population import Population
+from policy_controller.testing.installation.trees import PodKey, Service
 from policy_controller.testing.probe import Outcome, ProbeError, Prober
 
 Json = dict[str, Any]

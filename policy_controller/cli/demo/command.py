@@ -14,12 +14,9 @@ import click
 import msgspec
 from rich.console import Console
 
-from policy_controller.cli.demo.api import Api, RefusedError
 from policy_controller.cli.demo.changes import LiveChanges, telling_pair
 from policy_controller.cli.demo.folder import own_folder
-from policy_controller.cli.demo.installation import DemoError, Installation, stored_cluster
 from policy_controller.cli.demo.matrix import check, connections
-from policy_controller.cli.demo.population import Population
 from policy_controller.cli.demo.report import Shown, as_tree, print_tables
 from policy_controller.cli.demo.scene import Scene, scene
 from policy_controller.cli.output import (
@@ -30,6 +27,13 @@ from policy_controller.cli.output import (
     standard_output,
 )
 from policy_controller.testing.examples import PlacementError
+from policy_controller.testing.installation.api import Api, RefusedError
+from policy_controller.testing.installation.installation import (
+    Installation,
+    InstallationError,
+    stored_cluster,
+)
+from policy_controller.testing.installation.population import Population
 from policy_controller.testing.laboratory import Laboratory, LaboratoryError
 from policy_controller.testing.probe import ProbeError, Prober
 
@@ -58,7 +62,7 @@ def demo_command(directory: str | None, keep: bool, output: str) -> None:
         raise click.ClickException("needs root: it makes network namespaces and loads nftables rule sets")
     try:
         shown = asyncio.run(_demo(directory, keep, output))
-    except (DemoError, LaboratoryError, PlacementError, ProbeError, RefusedError) as error:
+    except (InstallationError, LaboratoryError, PlacementError, ProbeError, RefusedError) as error:
         raise click.ClickException(printable_lines(str(error))) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise SystemExit(130) from None

@@ -13,9 +13,9 @@ from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import Traffic
 from compilers.model.cluster import Cluster
 from compilers.model.words import Address, Protocol
-from policy_controller.cli.demo.population import OUTSIDE_ADDRESSES, OUTSIDE_PORT
-from policy_controller.cli.demo.scene import PodKey, Service
 from policy_controller.testing.agreement.packets import TRANSPORT, VERDICT
+from policy_controller.testing.installation.population import OUTSIDE_ADDRESSES, OUTSIDE_PORT
+from policy_controller.testing.installation.trees import PodKey, Service
 from policy_controller.testing.probe import Endpoint, Probe, Prober, ProbeResult
 
 EVERYWHERE: Final[Service] = (Protocol.TCP, 80)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from compilers.model.cluster import Cluster, Pod, PodNetwork
 from compilers.model.faults import Fault
@@ -16,12 +16,8 @@ from compilers.parse.cluster import ParsedCluster, parse_cluster
 from compilers.parse.source import Document
 from policy_controller.cli.sources import read_paths
 from policy_controller.testing.examples import NODES, place
+from policy_controller.testing.installation.trees import Json, PodKey, Service, declared_ports, key_of
 
-Json = dict[str, Any]
-PodKey = tuple[str, str]
-"""Namespace and name."""
-
-Service = tuple[Protocol, int]
 LAST_PORT: Final = 65535
 PROTOCOLS: Final = tuple(protocol.value for protocol in Protocol)
 
@@ -72,17 +68,6 @@ def scene(directory: str | None = None) -> Scene:
         faults=(*faults, *parsed.faults),
         skipped=dict(sorted(skipped.items())),
     )
-
-
-def key_of(tree: Json) -> PodKey:
-    """Namespace and name of a pod's document."""
-    return tree["metadata"]["namespace"], tree["metadata"]["name"]
-
-
-def declared_ports(tree: Json) -> frozenset[Service]:
-    """The ports that the containers of a pod to create declare."""
-    ports = [port for container in tree["spec"]["containers"] for port in container["ports"]]
-    return frozenset((Protocol(port["protocol"]), port["containerPort"]) for port in ports)
 
 
 def _kind(document: Document) -> str:

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from policy_controller.cli.demo import command
-from policy_controller.cli.demo.api import RefusedError
 from policy_controller.cli.output import printable, printable_lines
+from policy_controller.testing.installation.api import RefusedError
 
 
 def test_control_characters_are_shown_and_lines_stay_lines() -> None:

@@ -9,18 +9,17 @@ from policy_controller.testing.laboratory.inhabitants import Node, OutsideHost, 
 from policy_controller.testing.laboratory.laboratory import Laboratory, Masquerade
 from policy_controller.testing.laboratory.netns import LaboratoryError, inside
 from policy_controller.testing.laboratory.ownership import sweep
-from policy_controller.testing.laboratory.podnetwork import HostGatewayBridge, PodNetwork
+from policy_controller.testing.laboratory.podnetwork import NetworkKind
 
 __all__ = [
     "Address",
-    "HostGatewayBridge",
     "Laboratory",
     "LaboratoryError",
     "Masquerade",
+    "NetworkKind",
     "Node",
     "OutsideHost",
     "Pod",
-    "PodNetwork",
     "inside",
     "sweep",
 ]

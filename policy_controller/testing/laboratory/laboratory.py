@@ -28,7 +28,7 @@ from policy_controller.testing.laboratory.addresses import (
 from policy_controller.testing.laboratory.inhabitants import Node, OutsideHost, Pod, checked_name
 from policy_controller.testing.laboratory.neighbours import entries_wanted, make_room
 from policy_controller.testing.laboratory.netns import LaboratoryError, create, inside
-from policy_controller.testing.laboratory.podnetwork import HostGatewayBridge, PodNetwork
+from policy_controller.testing.laboratory.podnetwork import POD_NETWORKS, NetworkKind, PodNetwork
 from policy_controller.testing.laboratory.requirements import check_requirements
 from policy_controller.testing.laboratory.underlay import Underlay
 
@@ -55,10 +55,12 @@ class Laboratory:
     higher limit of the machine's neighbour tables, if there were so many pods that it had to be raised.
     """
 
-    def __init__(self, *, network: PodNetwork | None = None, masquerade: Masquerade = Masquerade.OFF) -> None:
+    def __init__(
+        self, *, network: NetworkKind = NetworkKind.BRIDGE, masquerade: Masquerade = Masquerade.OFF
+    ) -> None:
         check_requirements()
         ownership.sweep()
-        self._network: PodNetwork = network or HostGatewayBridge()
+        self._network: PodNetwork = POD_NETWORKS[network]()
         self._masquerade = masquerade
         self._nodes: dict[str, Node] = {}
         self._pods: dict[str, Pod] = {}
@@ -97,6 +99,11 @@ class Laboratory:
         finally:
             self._worker.shutdown()
             claim.release()
+
+    @property
+    def pod_interfaces(self) -> tuple[str, ...]:
+        """On which interfaces every node meets its pods, as the enforcer's setting of that name takes them."""
+        return self._network.pod_interfaces
 
     @property
     def nodes(self) -> Mapping[str, Node]:

@@ -5,6 +5,8 @@ each node and host routes between nodes, as Flannel's host-gw makes it. Knows th
 knows nothing of laboratories, lives or names.
 """
 
+import enum
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Final, Protocol
 
@@ -17,8 +19,19 @@ BRIDGE: Final = "cni0"
 EVERYWHERE: Final[tuple[Network, ...]] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
+class NetworkKind(enum.Enum):
+    """The kinds of pod network there are here, by the word that a user says."""
+
+    BRIDGE = "bridge"
+    """A bridge on each node, host routes between nodes (Flannel host-gw)."""
+
+
 class PodNetwork(Protocol):
     """One kind of pod network. Each call may block; calls for one laboratory never overlap."""
+
+    @property
+    def pod_interfaces(self) -> tuple[str, ...]:
+        """On which interfaces a node meets its pods, as the enforcer's setting of that name takes them."""
 
     def prepare(self, node: Node) -> None:
         """Make the node's side of its pod network."""
@@ -35,6 +48,8 @@ class PodNetwork(Protocol):
 
 class HostGatewayBridge:
     """A bridge `cni0` for each node, veth pairs to its pods, routes through the nodes' addresses."""
+
+    pod_interfaces: Final = (BRIDGE,)
 
     def prepare(self, node: Node) -> None:
         """Make cni0 with the gateway addresses; bridged packets pass the node's IP hooks."""
@@ -83,3 +98,7 @@ class HostGatewayBridge:
         """Delete the pair from the node's side."""
         with links_of(node.namespace) as links:
             links.delete(pod.host_interface)
+
+
+POD_NETWORKS: Final[Mapping[NetworkKind, Callable[[], PodNetwork]]] = {NetworkKind.BRIDGE: HostGatewayBridge}
+"""What makes each kind."""

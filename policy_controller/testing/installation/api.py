@@ -1,4 +1,4 @@
-"""The few calls a demo makes to the API server: create, change, delete, list.
+"""The few calls an installation's inhabitants make to the API server: create, change, delete, list.
 
 Knows paths and status codes. Knows nothing of what the objects mean.
 """

@@ -1,4 +1,4 @@
-"""Scheduler, kubelet and pod network of a demo: pods become namespaces with addresses and listeners.
+"""Scheduler, kubelet and pod network of an installation: pods become namespaces with addresses and listeners.
 
 Knows the API's objects and the laboratory. Knows nothing of policies.
 """
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from compilers.model.cluster import Cluster, Node, Pod, PodNetwork
 from compilers.model.words import Address, Protocol
-from policy_controller.cli.demo.api import Api
-from policy_controller.cli.demo.scene import PodKey, Service, key_of
+from policy_controller.testing.installation.api import Api
+from policy_controller.testing.installation.trees import PodKey, Service, key_of
 from policy_controller.testing.laboratory import Laboratory
 from policy_controller.testing.laboratory.addresses import OUTSIDE4, OUTSIDE6
 from policy_controller.testing.probe import Listener, Listening, Prober

@@ -21,20 +21,19 @@ from compilers.nftables.render import render
 from compilers.parse.field import Origin, Parsed
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
 from compilers.parse.policy import parse_policy
-from policy_controller.cli.demo.api import Api
 from policy_controller.testing.agreement.kernels import Kernels
+from policy_controller.testing.installation.api import Api
 from policy_controller.testing.laboratory import Laboratory
 
 T = TypeVar("T")
 
-POD_INTERFACE: Final = "cni0"
 START_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
 
 
-class DemoError(Exception):
-    """The demo cannot go on; the text says what did not come about and shows what the processes said."""
+class InstallationError(Exception):
+    """The installation cannot go on; the text says what did not come about and shows what the processes said."""
 
 
 class Installation:
@@ -48,7 +47,7 @@ class Installation:
         self._base = base_tables(
             nft_templates.read(nft_templates.INET),
             nft_templates.read(nft_templates.BRIDGE),
-            BaseSettings((POD_INTERFACE,)),
+            BaseSettings(laboratory.pod_interfaces),
         )
         self.kubeconfig = directory / "kubeconfig"
 
@@ -69,7 +68,7 @@ class Installation:
     async def start_api_server(self) -> None:
         """Returns once the kubeconfig is written."""
         server = (sys.executable, "-m", "policy_controller.testing.api_server", "--port", "0")
-        # Malformed policies are stored, as an older server may have them, so that a demo can show what they close.
+        # Malformed policies are stored, as an older server may have them, so that what they close can be seen.
         self._start("api-server", *server, "--no-validate", "--kubeconfig", str(self.kubeconfig))
         await self._until(self.kubeconfig.exists, START_SECONDS, "the API server to listen")
 
@@ -94,13 +93,13 @@ class Installation:
         argv = [script("policy-enforcer"), "--node", node, "--operator", self._socket]
         self._processes[f"enforcer-{node}"] = self._laboratory.spawn(
             self._laboratory.nodes[node].namespace,
-            [*argv, "--pod-interfaces", POD_INTERFACE],
+            [*argv, "--pod-interfaces", ",".join(self._laboratory.pod_interfaces)],
             stdout=log,
             stderr=log,
         )
 
     async def in_force(self, cluster: Cluster, seconds: float = SETTLE_SECONDS) -> None:
-        """Wait until every node's kernel holds exactly what this cluster state compiles to. Raises DemoError."""
+        """Wait until every node's kernel holds exactly what this cluster state compiles to. Raises InstallationError."""
         compiler = Compiler(cluster)
         desired = {name: render(compiler.node(name), self._base).each() for name in self._laboratory.nodes}
 
@@ -143,7 +142,7 @@ class Installation:
             ended = [name for name, process in self._processes.items() if process.poll() is not None]
             if ended or time.monotonic() > deadline:
                 reason = f"{', '.join(ended)} ended" if ended else f"{seconds:.0f} s have passed"
-                raise DemoError(f"waiting for {what}, but {reason}\n{self._last_words()}")
+                raise InstallationError(f"waiting for {what}, but {reason}\n{self._last_words()}")
             await asyncio.sleep(POLL_SECONDS)
 
     def _last_words(self) -> str:
