@@ -10,7 +10,7 @@ TEST_FLAGS ?=
 
 
 .DEFAULT_GOAL := help
-.PHONY: help setup root system lock stubs lint types layers test test-all demo clean
+.PHONY: help setup root system lock stubs lint types layers tools test test-all demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,10 +62,13 @@ types: setup ## mypy --strict, tests included
 layers: setup ## import-linter: imports only point down
 	$(BIN)/lint-imports
 
-test: root lint types layers ## Everything that must hold before a change lands; sends real packets, needs root
+tools: setup ## Fetch kubectl and helm, which tests use as clients; quick when they are there
+	@$(BIN)/python -m policy_controller.testing.client_tools
+
+test: root tools lint types layers ## Everything that must hold before a change lands; sends real packets, needs root
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_FLAGS)
 
-test-all: root lint types layers ## The same and what takes longer, for the record in docs/reliability.md; needs root
+test-all: root tools lint types layers ## The same and what takes longer, for the record in docs/reliability.md; needs root
 	$(BIN)/python -m pytest -n 2 --dist loadfile --extent whole $(TEST_FLAGS)
 
 demo: root setup ## A cluster in a minute: API server, operator, two nodes, nine pods, real packets; needs root

@@ -1,9 +1,12 @@
-"""What the whole suite asks at its start (how much to try) and tells at its end (how much was compared)."""
+"""What the whole suite asks at its start (how much to try), shares, and tells at its end (how much was compared)."""
 
 from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from policy_controller.testing import client_tools
 from policy_controller.testing.extent import Extent
 
 WHOLE = "whole"
@@ -30,6 +33,18 @@ def extent(pytestconfig: pytest.Config) -> Extent:
     return _extent(pytestconfig)
 
 
+@pytest.fixture(scope="session")
+def kubectl() -> Path:
+    """The real kubectl; skips where none is made for this machine, and fails where it cannot be had."""
+    return _fit(client_tools.kubectl)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The real helm; as `kubectl`."""
+    return _fit(client_tools.helm)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the sum of every number that tests recorded under one name."""
     counted: dict[str, float] = defaultdict(float)
@@ -45,3 +60,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _extent(config: pytest.Config) -> Extent:
     return Extent(config.getoption("--extent"))
+
+
+def _fit(tool: Callable[[], Path]) -> Path:
+    try:
+        return tool()
+    except client_tools.UnfitMachineError as reason:
+        pytest.skip(str(reason))
