@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from policy_controller.testing.api_server.faults import Faults
 from policy_controller.testing.api_server.server import BOOKMARK_SECONDS, ApiServer
 
 
@@ -28,11 +29,15 @@ from policy_controller.testing.api_server.server import BOOKMARK_SECONDS, ApiSer
     show_default=True,
     help="Pause between the bookmarks of a watch.",
 )
-def main(host: str, port: int, kubeconfig: Path | None, validate: bool, bookmark_seconds: float) -> None:
+@click.option("--faults/--no-faults", default=False, help="Serve /_faults, where faults begin and end.")
+def main(
+    host: str, port: int, kubeconfig: Path | None, validate: bool, bookmark_seconds: float, faults: bool
+) -> None:
     """Run a development Kubernetes API server. Nothing is kept after it stops, and nobody is authenticated."""
-    asyncio.run(
-        _serve(host, port, kubeconfig, ApiServer(validate=validate, bookmark_seconds=bookmark_seconds))
+    server = ApiServer(
+        validate=validate, bookmark_seconds=bookmark_seconds, faults=Faults() if faults else None
     )
+    asyncio.run(_serve(host, port, kubeconfig, server))
 
 
 async def _serve(host: str, port: int, kubeconfig: Path | None, server: ApiServer) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from policy_controller.testing.api_server import discovery, errors, requests
 from policy_controller.testing.api_server.deletes import Deleter, Outcome
@@ -34,6 +35,9 @@ WATCH_SECONDS: Final = 1_800  # how long a watch lasts that names no timeoutSeco
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = Callable[["Face", web.Request, Place], Awaitable[web.StreamResponse]]
+
+STREAM: Final = web.RequestKey("stream", web.StreamResponse)
+"""The answer to a watch, where a middleware wants another than aiohttp's own."""
 
 
 def json_response(document: bytes, status: int = 200) -> web.Response:
@@ -67,9 +71,9 @@ class Face:
         self._deleter = deleter
         self._bookmark_seconds = bookmark_seconds
 
-    def application(self) -> web.Application:
-        """The aiohttp application."""
-        application = web.Application(middlewares=[refusals_as_status], client_max_size=BODY_LIMIT)
+    def application(self, *around: Middleware) -> web.Application:
+        """The aiohttp application, with these middlewares around everything else."""
+        application = web.Application(middlewares=[*around, refusals_as_status], client_max_size=BODY_LIMIT)
         application.add_routes(
             [
                 *(web.get(path, self._healthy) for path in ("/healthz", "/readyz", "/livez")),
@@ -178,7 +182,8 @@ class Face:
 
     async def _watch(self, request: web.Request, query: WatchQuery) -> web.StreamResponse:
         seconds = requests.read_timeout(request.query) or WATCH_SECONDS
-        response = web.StreamResponse(headers={"Content-Type": JSON})
+        response: web.StreamResponse = request.get(STREAM, web.StreamResponse())
+        response.content_type = JSON
         response.enable_chunked_encoding()
         subscription: Subscription[Change] = Subscription(on_overrun=lambda: _abort(request))
         with self._store.subscribed(query.selection.resource.storage, subscription):

@@ -14,6 +14,8 @@ from aiohttp import web
 from policy_controller.testing.api_server import errors
 from policy_controller.testing.api_server.deletes import DeleteOptions, Deleter
 from policy_controller.testing.api_server.documents import JsonObject, alone, body_of, metadata_of
+from policy_controller.testing.api_server.faults import Faults
+from policy_controller.testing.api_server.faults import middleware as faulty
 from policy_controller.testing.api_server.http import Face
 from policy_controller.testing.api_server.namespaces import INITIAL
 from policy_controller.testing.api_server.resources import BY_KIND, NAMESPACES, RESOURCES, Resource, Scope
@@ -34,6 +36,7 @@ class ApiServer:
         bookmark_seconds: the pause between the bookmarks of a watch.
         clock: for creationTimestamp and deletionTimestamp.
         identities: for uid and generateName.
+        faults: what goes wrong on demand; None: nothing does.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ApiServer:
         bookmark_seconds: float = BOOKMARK_SECONDS,
         clock: Clock | None = None,
         identities: Identities | None = None,
+        faults: Faults | None = None,
     ) -> None:
         clock = clock or SystemClock()
         validation = Validation.STRICT if validate else Validation.LENIENT
@@ -50,6 +54,7 @@ class ApiServer:
         self._writer = Writer(self._store, clock, identities or RandomIdentities(), validation)
         self._deleter = Deleter(self._store, clock)
         self._face = Face(self._store, self._writer, self._deleter, bookmark_seconds)
+        self._faults = faults
         self._address = ""
         for name in INITIAL:
             self._writer.create(NAMESPACES, "", {"metadata": {"name": name}})
@@ -63,17 +68,19 @@ class ApiServer:
         port: int = 0,
         validate: bool = True,
         bookmark_seconds: float = BOOKMARK_SECONDS,
+        faults: Faults | None = None,
     ) -> AsyncIterator[Self]:
         """A server that listens while the context is entered; port 0 takes any free one."""
-        server = cls(validate=validate, bookmark_seconds=bookmark_seconds)
+        server = cls(validate=validate, bookmark_seconds=bookmark_seconds, faults=faults)
         async with server.listening(host, port):
             yield server
 
     @contextlib.asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[None]:
         """Listens while entered; what is stored outlives it, so a server can go away and come back."""
+        around = () if self._faults is None else (faulty(self._faults),)
         runner = web.AppRunner(
-            self._face.application(),
+            self._face.application(*around),
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_SECONDS,
@@ -83,7 +90,8 @@ class ApiServer:
             await web.TCPSite(runner, host, port).start()
             bound_port = runner.addresses[0][1]
             self._address = f"[{host}]:{bound_port}" if ":" in host else f"{host}:{bound_port}"
-            yield
+            with contextlib.nullcontext() if self._faults is None else self._faults.serving():
+                yield
         finally:
             self.close_watches()
             await runner.cleanup()
