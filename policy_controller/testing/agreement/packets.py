@@ -24,7 +24,7 @@ from compilers.nftables.transaction import install
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.testing.agreement.kernels import Kernels
 from policy_controller.testing.agreement.places import Place
-from policy_controller.testing.laboratory import Laboratory, Node, Pod
+from policy_controller.testing.laboratory import Laboratory, NetworkKind, Node, Pod
 from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober, ProbeResult, Transport
 
 TRANSPORT: Final = {Protocol.TCP: Transport.TCP, Protocol.UDP: Transport.UDP, Protocol.SCTP: Transport.SCTP}
@@ -63,8 +63,14 @@ class Stage:
     """
 
     def __init__(
-        self, base: Base, nodes: Sequence[str], places: Iterable[Place], ports: Iterable[int]
+        self,
+        base: Base,
+        nodes: Sequence[str],
+        places: Iterable[Place],
+        ports: Iterable[int],
+        network: NetworkKind = NetworkKind.BRIDGE,
     ) -> None:
+        self._network = network
         self._base = base
         self._node_names = tuple(nodes)
         self._places = tuple(places)
@@ -76,7 +82,7 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         self.kernels = self._stack.enter_context(Kernels())
-        self.laboratory = self._stack.enter_context(Laboratory())
+        self.laboratory = self._stack.enter_context(Laboratory(network=self._network))
         self.prober = await self._stack.enter_async_context(Prober())
         for name in self._node_names:
             self._add_node(self.laboratory.add_node(name))

@@ -25,15 +25,24 @@ from policy_controller.testing.laboratory.addresses import (
     node_addresses,
     pod_networks,
 )
+from policy_controller.testing.laboratory.hostgateway import HostGatewayBridge
 from policy_controller.testing.laboratory.inhabitants import Node, OutsideHost, Pod, checked_name
 from policy_controller.testing.laboratory.neighbours import entries_wanted, make_room
 from policy_controller.testing.laboratory.netns import LaboratoryError, create, inside
-from policy_controller.testing.laboratory.podnetwork import POD_NETWORKS, NetworkKind, PodNetwork
+from policy_controller.testing.laboratory.podnetwork import NetworkKind, PodNetwork
 from policy_controller.testing.laboratory.requirements import check_requirements
+from policy_controller.testing.laboratory.routed import RoutedLinks
 from policy_controller.testing.laboratory.underlay import Underlay
+from policy_controller.testing.laboratory.vxlan import VxlanBridge
 
 T = TypeVar("T")
 Stream = int | IO[bytes] | None
+
+POD_NETWORKS: Final[Mapping[NetworkKind, Callable[[], PodNetwork]]] = {
+    NetworkKind.BRIDGE: HostGatewayBridge,
+    NetworkKind.VXLAN: VxlanBridge,
+    NetworkKind.ROUTED: RoutedLinks,
+}
 
 GRACE_SECONDS: Final = 3.0
 """How long a spawned process may take to end after SIGTERM before it is killed."""
@@ -49,7 +58,7 @@ class Masquerade(Enum):
 class Laboratory:
     """Nodes, pods and outside hosts as network namespaces; use it as a context manager.
 
-    `network` says how pods connect (default: a bridge for each node and host routes).
+    `network` says how pods connect.
     Raises LaboratoryError, in one sentence, when root, br_netfilter or a command is missing.
     All namespaces go when the block ends, and also when the owning process is killed. What stays is a
     higher limit of the machine's neighbour tables, if there were so many pods that it had to be raised.
@@ -104,6 +113,10 @@ class Laboratory:
     def pod_interfaces(self) -> tuple[str, ...]:
         """On which interfaces every node meets its pods, as the enforcer's setting of that name takes them."""
         return self._network.pod_interfaces
+
+    def far_addresses(self, node: Node) -> tuple[Address, ...]:
+        """The addresses with which the node's own packets come to pods of other nodes, IPv4 first."""
+        return self._network.far_addresses(node)
 
     @property
     def nodes(self) -> Mapping[str, Node]:
@@ -223,7 +236,7 @@ class Laboratory:
             namespace=self._vacant(name),
             node=node,
             addresses=tuple(sorted(addresses, key=lambda address: address.version)),
-            host_interface=f"veth{self._pods_made:08x}",
+            host_interface=f"{self._network.link_prefix}{self._pods_made:08x}",
         )
         create(pod.namespace)
         try:

@@ -20,6 +20,9 @@ from policy_controller.testing.laboratory.netns import NETNS_DIRECTORY, Laborato
 
 IFA_F_NODAD: Final = 0x02
 HAIRPIN: Final = 1
+PERMANENT: Final = 0x80
+"""NUD_PERMANENT."""
+RTNH_F_ONLINK: Final = 4
 READY_SECONDS: Final = 10.0
 READY_POLL_SECONDS: Final = 0.001
 
@@ -33,6 +36,17 @@ class LinkEnd:
     mac: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What a VXLAN device is made of: network identifier, UDP port, the link and address it sends from, its MTU."""
+
+    vni: int
+    port: int
+    over: str
+    local: Address
+    mtu: int
+
+
 class Links:
     """The links of one namespace, over one rtnetlink socket. Made by `links_of`."""
 
@@ -44,15 +58,49 @@ class Links:
         self._route.link("add", ifname=name, kind="bridge", address=mac)
         self.bring_up(name)
 
-    def add_veth(self, name: str, bridge: str, far: LinkEnd) -> None:
-        """Make a veth pair, its near end an up port of the bridge, its far end in another namespace."""
+    def add_veth(self, name: str, far: LinkEnd, bridge: str | None = None, mac: str | None = None) -> None:
+        """Make a veth pair, its far end in another namespace, its near end up: a port of the bridge, or free."""
+        near = {"master": _index(bridge)} if bridge is not None else {}
+        near_mac = {"address": mac} if mac is not None else {}
         there = os.open(NETNS_DIRECTORY / far.namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             peer = {"ifname": far.name, "address": far.mac, "net_ns_fd": there}
-            self._route.link("add", ifname=name, kind="veth", master=_index(bridge), peer=peer)
+            self._route.link("add", ifname=name, kind="veth", **near, **near_mac, peer=peer)
         finally:
             os.close(there)
         self.bring_up(name)
+
+    def add_vxlan(self, name: str, mac: str, tunnel: Tunnel) -> None:
+        """Make a VXLAN device that learns nothing by itself, and bring it up."""
+        local = {"vxlan_local" if tunnel.local.version == 4 else "vxlan_local6": str(tunnel.local)}
+        self._route.link(
+            "add",
+            ifname=name,
+            kind="vxlan",
+            address=mac,
+            mtu=tunnel.mtu,
+            vxlan_id=tunnel.vni,
+            vxlan_port=tunnel.port,
+            vxlan_link=_index(tunnel.over),
+            vxlan_learning=False,
+            **local,
+        )
+        self.bring_up(name)
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """The largest packet, in bytes, that the link takes whole."""
+        self._route.link("set", index=_index(name), mtu=mtu)
+
+    def add_neighbour(self, name: str, address: Address, mac: str) -> None:
+        """Say for good which MAC an address has on a link."""
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        self._route.neigh(
+            "add", ifindex=_index(name), family=family, dst=str(address), lladdr=mac, state=PERMANENT
+        )
+
+    def add_forwarding(self, name: str, mac: str, far: Address) -> None:
+        """Say to which host of the underlay a VXLAN device sends frames for a MAC."""
+        self._route.fdb("append", ifindex=_index(name), lladdr=mac, dst=str(far))
 
     def let_hairpin(self, name: str) -> None:
         """A bridge port that may send a frame back out of where it came in: a pod reaches itself by a Service."""
@@ -94,6 +142,23 @@ class Links:
         Setting the MAC, even to what it is, makes the kernel do so (sysctl arp_notify, ndisc_notify).
         """
         self._route.link("set", index=_index(name), address=mac)
+
+    def add_route_on_link(self, network: Network, name: str, gateway: Address) -> None:
+        """A route through a gateway that is taken to be on the link, whatever other routes say."""
+        family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+        self._route.route(
+            "add",
+            dst=str(network),
+            oif=_index(name),
+            gateway=str(gateway),
+            family=family,
+            flags=RTNH_F_ONLINK,
+        )
+
+    def add_blackhole(self, network: Network) -> None:
+        """Drop in silence what no narrower route takes."""
+        family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+        self._route.route("add", dst=str(network), type="blackhole", family=family)
 
     def add_route(self, network: Network, name: str, gateway: Address | None = None) -> None:
         """A route to `network` out of a link: through the gateway, or to neighbours on the link itself."""

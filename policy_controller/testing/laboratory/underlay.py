@@ -111,7 +111,7 @@ class Underlay:
 
     def _connect(self, port: str, far: LinkEnd) -> None:
         with links_of(self.namespace) as links:
-            links.add_veth(port, BRIDGE, far)
+            links.add_veth(port, far, BRIDGE)
 
     def _await_port(self, port: str) -> None:
         with links_of(self.namespace) as links:

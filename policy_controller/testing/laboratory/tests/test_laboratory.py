@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from policy_controller.testing.laboratory import Laboratory, LaboratoryError
+from policy_controller.testing.laboratory import Laboratory, LaboratoryError, NetworkKind
 
 pytestmark = pytest.mark.packets
 
 
-@pytest.fixture
-def laboratory() -> Iterator[Laboratory]:
-    with Laboratory() as made:
+@pytest.fixture(params=NetworkKind, ids=lambda kind: kind.value)
+def laboratory(request: pytest.FixtureRequest) -> Iterator[Laboratory]:
+    with Laboratory(network=request.param) as made:
         yield made
 
 
@@ -62,24 +62,30 @@ def test_ip_netns_exec_opens_a_shell_in_a_pod(laboratory: Laboratory) -> None:
         check=True,
     ).stdout
 
-    assert {f"{pod.ipv4}/24", f"{pod.ipv6}/64", f"{str(pod.link_local).partition('%')[0]}/64"} <= set(
-        shown.split()
-    )
+    lengths = (32, 128) if laboratory.pod_interfaces == ("cali*",) else (24, 64)
+    own = {f"{address}/{length}" for address, length in zip(pod.addresses, lengths, strict=True)}
+    assert {*own, f"{str(pod.link_local).partition('%')[0]}/64"} <= set(shown.split())
 
 
-def test_a_node_forwards_and_hands_bridged_packets_to_its_ip_hooks(laboratory: Laboratory) -> None:
+def test_a_node_forwards(laboratory: Laboratory) -> None:
     node = laboratory.add_node("node-1")
-    settings = (
-        "ipv4/ip_forward",
-        "ipv6/conf/all/forwarding",
-        "bridge/bridge-nf-call-iptables",
-        "bridge/bridge-nf-call-ip6tables",
-    )
+    settings = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 
     def read() -> list[str]:
         return [Path("/proc/sys/net", name).read_text().strip() for name in settings]
 
-    assert laboratory.run_in(node.namespace, read) == ["1", "1", "1", "1"]
+    assert laboratory.run_in(node.namespace, read) == ["1", "1"]
+
+
+@pytest.mark.parametrize("kind", [NetworkKind.BRIDGE, NetworkKind.VXLAN], ids=lambda kind: kind.value)
+def test_a_node_with_a_bridge_hands_bridged_packets_to_its_ip_hooks(kind: NetworkKind) -> None:
+    settings = ("bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables")
+
+    def read() -> list[str]:
+        return [Path("/proc/sys/net", name).read_text().strip() for name in settings]
+
+    with Laboratory(network=kind) as laboratory:
+        assert laboratory.run_in(laboratory.add_node("node-1").namespace, read) == ["1", "1"]
 
 
 def test_work_runs_in_the_namespace_and_its_exception_comes_back(laboratory: Laboratory) -> None:
@@ -90,7 +96,7 @@ def test_work_runs_in_the_namespace_and_its_exception_comes_back(laboratory: Lab
 
     here = interfaces()
 
-    assert {"cni0", "eth0", "lo"} <= laboratory.run_in(node.namespace, interfaces)
+    assert {"eth0", "lo"} <= laboratory.run_in(node.namespace, interfaces)
     assert interfaces() == here
     with pytest.raises(ZeroDivisionError):
         laboratory.run_in(node.namespace, lambda: 1 // 0)
