@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 
+import pytest
 import pytest_asyncio
 
 from compilers.evaluate.tests.stage import OUTSIDE
@@ -10,10 +11,18 @@ from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.places import outside, pod_places
 from policy_controller.testing.agreement.tests.scene import BASE, PORTS, STRANGERS, everybody
 from policy_controller.testing.examples import NODES
+from policy_controller.testing.laboratory import NetworkKind
+
+
+@pytest.fixture(scope="module", params=NetworkKind, ids=lambda kind: kind.value)
+def network(request: pytest.FixtureRequest) -> NetworkKind:
+    """Every pod network there is; a module about one of them says so with a fixture of its own."""
+    kind: NetworkKind = request.param
+    return kind
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
+async def stage(network: NetworkKind) -> AsyncIterator[Stage]:
     beyond = outside(map(ip_address, (*OUTSIDE, *STRANGERS)))
-    async with Stage(BASE, NODES, (*pod_places([everybody()]), beyond), PORTS) as stage:
+    async with Stage(BASE, NODES, (*pod_places([everybody()]), beyond), PORTS, network) as stage:
         yield stage

@@ -11,6 +11,7 @@ from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.places import outside, pod_places
 from policy_controller.testing.agreement.tests.scene import BASE, EXAMPLES, Record, wrong_verdicts
 from policy_controller.testing.examples import NODES, Example, examples_in, load_example
+from policy_controller.testing.laboratory import NetworkKind
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -18,7 +19,7 @@ EXAMPLES_BY_NAME: Final = {path.name: load_example(path) for path in examples_in
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
+async def stage(network: NetworkKind) -> AsyncIterator[Stage]:
     """One stage for all: examples are placed alike, so their addresses coincide."""
     examples = EXAMPLES_BY_NAME.values()
     rows = [row.traffic for example in examples for row in example.expectations]
@@ -28,7 +29,7 @@ async def stage() -> AsyncIterator[Stage]:
         outside(end.address for end in ends if isinstance(end, OutsideEnd)),
     )
     ports = {traffic.port for traffic in rows if traffic.port is not None}
-    async with Stage(BASE, NODES, places, ports) as stage:
+    async with Stage(BASE, NODES, places, ports, network) as stage:
         yield stage
 
 

@@ -12,12 +12,13 @@ from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.places import Place, outside
 from policy_controller.testing.agreement.tests.scene import BASE, Record
 from policy_controller.testing.examples import NODES
+from policy_controller.testing.extent import Extent
 from policy_controller.testing.generators import random_cluster, seeded, traffic_of
+from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.laboratory.addresses import OUTSIDE4, OUTSIDE6, pod_networks
 
-CLUSTERS = 200
-SHARES = 2
-"""The clusters are tried in this many tests, so that two workers share them."""
+CLUSTERS = {NetworkKind.BRIDGE: (200, 1000), NetworkKind.VXLAN: (60, 1000), NetworkKind.ROUTED: (60, 1000)}
+"""How many are tried in each extent, short and whole."""
 CONNECTIONS = 120
 """Connections tried in each cluster, as many denied as allowed where there are that many."""
 PORTS = (1, 2, 52, 53, 54, 79, 80, 81, 442, 443, 444, 8079, 8080, 8081, 8082, 65534, 65535)
@@ -50,12 +51,14 @@ def chosen(cluster: Cluster, stage: Stage, rng: Random) -> list[tuple[Traffic, V
 
 
 @pytest.mark.packets
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("share", range(SHARES))
-async def test_evaluator_and_packets_agree_on_generated_clusters(share: int, record_property: Record) -> None:
-    seeds = range(share, CLUSTERS, SHARES)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("network", NetworkKind, ids=lambda kind: kind.value)
+async def test_evaluator_and_packets_agree_on_generated_clusters(
+    network: NetworkKind, extent: Extent, record_property: Record
+) -> None:
+    seeds = range(extent.choose(*CLUSTERS[network]))
     probes = dict.fromkeys(Verdict, 0)
-    async with Stage(BASE, NODES, places(), PORTS) as stage:
+    async with Stage(BASE, NODES, places(), PORTS, network) as stage:
         for seed in seeds:
             rng = seeded(seed)
             cluster = random_cluster(rng)
@@ -68,6 +71,6 @@ async def test_evaluator_and_packets_agree_on_generated_clusters(share: int, rec
                     f"seed {seed}: {traffic}: {seen.result}\n{judge(cluster, traffic)}"
                 )
                 probes[verdict] += 1
-    record_property("clusters, evaluator == packets", len(seeds))
-    record_property("probes allowed, evaluator == packets", probes[Verdict.ALLOWED])
-    record_property("probes denied, evaluator == packets", probes[Verdict.DENIED])
+    record_property(f"clusters, evaluator == packets ({network.value})", len(seeds))
+    record_property(f"probes allowed, evaluator == packets ({network.value})", probes[Verdict.ALLOWED])
+    record_property(f"probes denied, evaluator == packets ({network.value})", probes[Verdict.DENIED])
