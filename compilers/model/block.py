@@ -73,16 +73,19 @@ def merge(ranges: Iterable[Range]) -> tuple[Range, ...]:
 
 def subtract(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...]:
     """The ranges without the holes, disjoint and sorted."""
-    left = merge(ranges)
-    for low, high in merge(holes):
-        remaining: list[Range] = []
-        for first, last in left:
-            if last < low or high < first:
-                remaining.append((first, last))
-                continue
-            if first < low:
-                remaining.append((first, low - 1))
-            if high < last:
-                remaining.append((high + 1, last))
-        left = tuple(remaining)
-    return left
+    left: list[Range] = []
+    waiting = iter(merge(holes))
+    hole = next(waiting, None)
+    # Both are sorted: each is walked over once, because an object may bring a hundred thousand of either.
+    for first, last in merge(ranges):
+        start = first
+        while hole is not None and hole[0] <= last:
+            if start < hole[0]:
+                left.append((start, hole[0] - 1))
+            start = max(start, hole[1] + 1)
+            if hole[1] > last:
+                break
+            hole = next(waiting, None)
+        if start <= last:
+            left.append((start, last))
+    return tuple(left)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -111,3 +112,17 @@ def test_an_except_of_everything_leaves_nothing() -> None:
     cidr = ipaddress.ip_network("10.0.0.0/8")
 
     assert IpBlock(cidr, (cidr,)).ranges() == ()
+
+
+def test_a_hundred_thousand_excepts_are_subtracted_in_one_walk() -> None:
+    cidr = ipaddress.IPv4Network("10.0.0.0/8")
+    every_other = tuple(
+        ipaddress.IPv4Network((int(cidr.network_address) + 64 * index, 28)) for index in range(100_000)
+    )
+    began = time.process_time()
+
+    ranges = IpBlock(cidr, every_other).ranges()
+
+    assert len(ranges) == 100_000
+    # A walk over all ranges for each except takes minutes; one walk takes half a second here.
+    assert time.process_time() - began < 20
