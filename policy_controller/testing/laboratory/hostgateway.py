@@ -25,6 +25,10 @@ class HostGatewayBridge:
         """The node's own: nothing on the way rewrites or hides them."""
         return node.addresses
 
+    def near_addresses(self, node: Node) -> tuple[Address, ...]:
+        """Those of the bridge."""
+        return node.gateways
+
     def prepare(self, node: Node) -> None:
         """Make the bridge."""
         make_bridge(node)

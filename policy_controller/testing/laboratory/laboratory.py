@@ -118,6 +118,10 @@ class Laboratory:
         """The addresses with which the node's own packets come to pods of other nodes, IPv4 first."""
         return self._network.far_addresses(node)
 
+    def near_addresses(self, node: Node) -> tuple[Address, ...]:
+        """The addresses with which the node's own packets come to its own pods, IPv4 first."""
+        return self._network.near_addresses(node)
+
     @property
     def nodes(self) -> Mapping[str, Node]:
         """The nodes by name."""

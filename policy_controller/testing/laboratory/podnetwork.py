@@ -35,6 +35,9 @@ class PodNetwork(Protocol):
     def far_addresses(self, node: Node) -> tuple[Address, ...]:
         """The addresses with which the node's own packets come to pods of other nodes, IPv4 first."""
 
+    def near_addresses(self, node: Node) -> tuple[Address, ...]:
+        """The addresses with which the node's own packets come to its own pods, IPv4 first."""
+
     def prepare(self, node: Node) -> None:
         """Make the node's side of its pod network."""
 

@@ -31,6 +31,10 @@ class RoutedLinks:
         """The node's own: nothing on the way rewrites or hides them."""
         return node.addresses
 
+    def near_addresses(self, node: Node) -> tuple[Address, ...]:
+        """The node's own: its ends of the links have none."""
+        return node.addresses
+
     def prepare(self, node: Node) -> None:
         """What is for no pod of the node goes nowhere; ARP for the gateway is answered on every link."""
         with links_of(node.namespace) as links:

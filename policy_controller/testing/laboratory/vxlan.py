@@ -59,6 +59,10 @@ class VxlanBridge:
         """Those of its tunnel devices: the kernel takes the address of the device that the route names."""
         return tuple(endpoint.address for endpoint in endpoints_of(node))
 
+    def near_addresses(self, node: Node) -> tuple[Address, ...]:
+        """Those of the bridge."""
+        return node.gateways
+
     def prepare(self, node: Node) -> None:
         """Make the bridge and the tunnel devices."""
         make_bridge(node, MTU)

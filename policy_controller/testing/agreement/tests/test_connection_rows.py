@@ -1,6 +1,7 @@
 """Open connections, with packets: replies and ICMP errors, changes of policy, and memory that the kernel lost."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from policy_controller.testing.agreement.tests.scene import (
     subject,
 )
 from policy_controller.testing.agreement.tests.talk import LONG, talking
+from policy_controller.testing.agreement.tests.test_unknown_pods import pod_link
 from policy_controller.testing.probe import Outcome, Probe, Transport
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
@@ -72,14 +74,18 @@ async def test_icmp_unreachable_of_an_allowed_connection_passes_every_default_de
 @contextmanager
 def narrow(stage: Stage, mtu: int) -> Iterator[None]:
     """Both nodes' ways to their pods carry less than the pods believe."""
-    nodes = stage.laboratory.nodes.values()
+    links = {(stage.pod_at(pod.addresses[0]).node.namespace, pod_link(stage, pod)) for pod in (WEB, API)}
+    before = {
+        link: int(json.loads(command(link[0], "ip", "-j", "link", "show", link[1]))[0]["mtu"])
+        for link in links
+    }
     try:
-        for node in nodes:
-            command(node.namespace, "ip", "link", "set", "cni0", "mtu", str(mtu))
+        for namespace, name in sorted(links):
+            command(namespace, "ip", "link", "set", name, "mtu", str(mtu))
         yield
     finally:
-        for node in nodes:
-            command(node.namespace, "ip", "link", "set", "cni0", "mtu", "1500")
+        for (namespace, name), whole in sorted(before.items()):
+            command(namespace, "ip", "link", "set", name, "mtu", str(whole))
         for pod in (WEB, API):
             for version in ("-4", "-6"):
                 command(stage.endpoint(pod.addresses[0]).namespace, "ip", version, "route", "flush", "cache")
@@ -101,7 +107,7 @@ async def test_packet_too_big_reaches_both_ends_of_an_allowed_connection(stage: 
             ):
                 with stage.prober.capture(stage.endpoint(mouth).namespace, "eth0") as capture:
                     assert await talk.hears(speaker, words, within=LONG)
-                    error = router.addresses[family].packed + mouth.packed
+                    error = stage.laboratory.far_addresses(router)[family].packed + mouth.packed
                     assert await capture.frame_with(error, within=1.0), "the path was not too narrow"
 
 

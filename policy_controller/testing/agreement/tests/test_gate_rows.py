@@ -139,8 +139,10 @@ async def test_packets_and_walk_and_evaluator_agree_that(
     record_property("rows of gates with packets", await assert_rows(stage, state, rows))
 
 
-async def test_kubelet_probes_reach_a_closed_pod_from_the_nodes_address_on_the_bridge(stage: Stage) -> None:
-    # API, ingress: "if the traffic source is the pod's local node": the kernel picks the gateway's address for it.
+async def test_kubelet_probes_reach_a_closed_pod_from_the_address_that_its_node_has_towards_it(
+    stage: Stage,
+) -> None:
+    # API, ingress: "if the traffic source is the pod's local node": the kernel picks the address, on a bridge the gateway's.
     await stage.enforce(cluster(CLOSED))
     node = Endpoint(stage.node("node-a").namespace)
 
@@ -153,13 +155,13 @@ async def test_kubelet_probes_reach_a_closed_pod_from_the_nodes_address_on_the_b
     assert {result.outcome for result in results} == {Outcome.ACCEPTED}
 
 
-async def test_a_pod_to_the_nodes_address_on_the_bridge_is_judged_by_egress(stage: Stage) -> None:
-    gateways = stage.node("node-a").gateways
-    by_block = rule([block(f"{address}/{address.max_prefixlen}") for address in gateways], ["TCP 80"])
+async def test_a_pod_to_the_address_that_its_node_has_towards_it_is_judged_by_egress(stage: Stage) -> None:
+    near = stage.laboratory.near_addresses(stage.node("node-a"))
+    by_block = rule([block(f"{address}/{address.max_prefixlen}") for address in near], ["TCP 80"])
     await stage.enforce(cluster(CLOSED, policy("shop/out", labels("app=web"), egress=[by_block])))
 
     def probes(source: int) -> list[Probe]:
-        ends = zip(PODS[source].addresses, gateways, strict=True)
+        ends = zip(PODS[source].addresses, near, strict=True)
         return [Probe(stage.endpoint(here), there, Transport.TCP, 80) for here, there in ends]
 
     admitted, closed, open_ = [await stage.prober.run(probes(source)) for source in (0, 2, 4)]

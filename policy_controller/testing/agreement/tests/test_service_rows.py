@@ -103,7 +103,7 @@ async def test_a_pod_reaches_itself_through_a_service(town: Stage) -> None:
     # Kubernetes: "a pod cannot block access to itself"; the packet leaves the pod and comes back, rewritten twice.
     with town.prober.capture(town.endpoint(WEB.addresses[0]).namespace, "eth0") as capture:
         found = await outcomes(town, [CLOSED], WEB, TO_WEB, WEB)
-        masqueraded = town.node("node-a").gateways[0].packed + WEB.addresses[0].packed
+        masqueraded = town.laboratory.near_addresses(town.node("node-a"))[0].packed + WEB.addresses[0].packed
         assert await capture.frame_with(masqueraded, within=1.0), "the packet never left the pod"
     assert found == {Outcome.ACCEPTED}
 
@@ -150,7 +150,7 @@ async def test_ingress_from_a_service_is_judged_by_the_client_before_it_is_masqu
     into = policy("shop/in", labels("app=db"), ingress=[rule(peers, [f"TCP {BACKEND_PORT}"])])
     with town.prober.capture(town.endpoint(DB.addresses[0]).namespace, "eth0") as capture:
         assert await outcomes(town, [into], WEB, TO_DB, DB) == {expected}
-        masqueraded = town.node("node-a").gateways[0].packed + DB.addresses[0].packed
+        masqueraded = town.laboratory.near_addresses(town.node("node-a"))[0].packed + DB.addresses[0].packed
         arrived = await capture.frame_with(masqueraded, within=0.1)
     assert (arrived is not None) is (expected is Outcome.ACCEPTED)
 
@@ -162,7 +162,8 @@ async def test_ingress_from_a_service_on_another_node_is_judged_by_the_client(to
 
 
 CLIENT: Final[list[Peer]] = [block(f"{OUTSIDE[0]}/32"), block(f"{OUTSIDE[1]}/128")]
-NODE: Final[list[Peer]] = [block("172.31.0.11/32"), block("fd31::b/128")]
+NODE: Final[list[Peer]] = []
+"""Stands for the addresses with which node-a comes to pods of other nodes."""
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,8 @@ async def test_a_node_port_is_judged_by_the_source_address_that_arrives(
 ) -> None:
     """On the node of the backend our hook is before the masquerade; another node has masqueraded already."""
     backend = NODE_PORTS[port]
+    far = town.laboratory.far_addresses(town.node("node-a"))
+    peers = peers or [block(f"{address}/{address.max_prefixlen}") for address in far]
     into = policy("shop/in", EVERYTHING, ingress=[rule(peers, [f"TCP {BACKEND_PORT}"])])
     await town.enforce(cluster(into))
 

@@ -12,6 +12,7 @@ from compilers.model.cluster import Pod
 from compilers.nftables.render import TO_MANY_SLOT
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.test_doors import stand
+from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import UdpFrame
 from policy_controller.testing.probe.sockets import open_socket
 
@@ -24,6 +25,13 @@ MANY: dict[str, tuple[str, IPv4Address | IPv6Address]] = {
     "an IPv4 group": ("01:00:5e:00:00:01", IPv4Address("224.0.0.1")),
     "an IPv6 group": ("33:33:00:00:00:01", IPv6Address("ff02::1")),
 }
+
+
+@pytest.fixture(scope="module", params=[NetworkKind.BRIDGE, NetworkKind.VXLAN], ids=lambda kind: kind.value)
+def network(request: pytest.FixtureRequest) -> NetworkKind:
+    """Only neighbours on a bridge have these ways to each other; test_routed_links.py shows that others have not."""
+    kind: NetworkKind = request.param
+    return kind
 
 
 def address(pod: Pod, version: int) -> IPv4Address | IPv6Address:

@@ -52,6 +52,12 @@ async def passes(stage: Stage, source: Iterable[Address], destination: Iterable[
     return outcomes == {Outcome.ACCEPTED}
 
 
+def pod_link(stage: Stage, pod: Pod) -> str:
+    """The link on which the pod's node meets it."""
+    (pattern,) = stage.laboratory.pod_interfaces
+    return stage.pod_at(pod.addresses[0]).host_interface if pattern.endswith("*") else pattern
+
+
 @each_slot
 async def test_an_unknown_pod_is_closed_in_the_directions_that_are_closed(
     stage: Stage, closed: frozenset[Direction]
@@ -59,12 +65,13 @@ async def test_an_unknown_pod_is_closed_in_the_directions_that_are_closed(
     waiting = compile_nodes(BOUND)["node-a"]
     assert all([pod.name for pod in waiting.waiting(direction)] == ["db"] for direction in Direction)
     await stage.hold(stage.tables(BOUND, closed))
-    node = stage.node("node-a").addresses
+    node = stage.node("node-a")
+    near = stage.laboratory.near_addresses(node)
 
     inward = [passes(stage, source.addresses, DB.addresses) for source in (WEB, API, FAR_WEB)]
     outward = [
         passes(stage, DB.addresses, destination)
-        for destination in (WEB.addresses, API.addresses, node, stage.node("node-a").gateways)
+        for destination in (WEB.addresses, API.addresses, node.addresses, near)
     ]
     assert set(await asyncio.gather(*inward)) == {Direction.INGRESS not in closed}
     assert set(await asyncio.gather(*outward)) == {Direction.EGRESS not in closed}
@@ -89,7 +96,7 @@ async def test_traffic_of_the_node_itself_is_never_hit(stage: Stage, closed: fro
     assert await passes(stage, node.addresses, other.addresses)
     assert await passes(stage, other.addresses, node.addresses)
     assert await passes(stage, node.addresses, node.addresses)
-    assert await passes(stage, node.addresses, node.gateways)
+    assert await passes(stage, node.addresses, stage.laboratory.near_addresses(node))
     # Its own pods, known or not: probes of the kubelet come before the address has been told.
     kubelet = Endpoint(node.namespace)
     results = await stage.prober.run(
@@ -100,13 +107,14 @@ async def test_traffic_of_the_node_itself_is_never_hit(stage: Stage, closed: fro
 
 @pytest.mark.parametrize(("family", "group"), [(0, "239.1.1.1"), (1, "ff05::1:1")], ids=["IPv4", "IPv6"])
 async def test_the_nodes_own_multicast_comes_back_to_it(stage: Stage, family: int, group: str) -> None:
-    """The kernel hands a node's multicast on the bridge back to the node, as if it had come in there."""
+    """The kernel hands what a node sends to a group on a pod interface back to it, as if it had come in there."""
     await stage.hold(stage.tables(BOUND, frozenset(Direction)))
     node = stage.node("node-a")
     loop = asyncio.get_running_loop()
     with inside(node.namespace):
-        link = socket.if_nametoindex("cni0")
-    version = family_of(node.gateways[family])
+        link = socket.if_nametoindex(pod_link(stage, WEB))
+    near = stage.laboratory.near_addresses(node)[family]
+    version = family_of(near)
     with open_socket(node.namespace, version, socket.SOCK_DGRAM) as opened:
         if version == socket.AF_INET:
             member = struct.pack("=4s4si", socket.inet_aton(group), bytes(4), link)
@@ -120,7 +128,7 @@ async def test_the_nodes_own_multicast_comes_back_to_it(stage: Stage, family: in
                 speaking.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member)
             else:
                 speaking.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, link)
-            speaking.bind((str(node.gateways[family]), 0))
+            speaking.bind((str(near), 0))
             await loop.sock_sendto(speaking, b"to all", (group, 5353))
             async with asyncio.timeout(2):
                 assert await loop.sock_recv(opened, 100) == b"to all"
