@@ -17,7 +17,7 @@ from compilers.evaluate.traffic import Traffic, traffic_between
 from compilers.model.cluster import NAME_LABEL, Cluster, Pod
 from compilers.model.words import Protocol
 from policy_controller.cli.demo.matrix import probe_of
-from policy_controller.testing.examples import NODES, place
+from policy_controller.testing.examples import place
 from policy_controller.testing.installation.api import Api
 from policy_controller.testing.installation.commits import Commits
 from policy_controller.testing.installation.installation import Installation, stored_cluster
@@ -102,7 +102,7 @@ class LiveChanges:
                 cluster.policies,
                 cluster.nodes.values(),
             ),
-            NODES,
+            tuple(cluster.nodes),
         )
         newcomer = next(pod for pod in guest.pods if pod.name == GUEST)
         visit = traffic_between(

@@ -7,7 +7,9 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import click
@@ -26,7 +28,7 @@ from policy_controller.cli.output import (
     show_skipped,
     standard_output,
 )
-from policy_controller.testing.examples import PlacementError
+from policy_controller.testing.examples import MOST_NODES, NODES, PlacementError, node_names
 from policy_controller.testing.installation.api import Api, RefusedError
 from policy_controller.testing.installation.installation import (
     Installation,
@@ -34,7 +36,7 @@ from policy_controller.testing.installation.installation import (
     stored_cluster,
 )
 from policy_controller.testing.installation.population import Population
-from policy_controller.testing.laboratory import Laboratory, LaboratoryError
+from policy_controller.testing.laboratory import Laboratory, LaboratoryError, NetworkKind
 from policy_controller.testing.probe import ProbeError, Prober
 
 FORMATS: Final = ("text", "json")
@@ -47,12 +49,20 @@ FORMATS: Final = ("text", "json")
     type=click.Path(exists=True, file_okay=False),
     help="Your own YAML: its policies, and its pods and namespaces where it has any.",
 )
+@click.option(
+    "--network",
+    type=click.Choice([kind.value for kind in NetworkKind]),
+    default=NetworkKind.BRIDGE.value,
+    show_default=True,
+    help="How pods connect: a bridge with host routes, a bridge over VXLAN, or routed links.",
+)
+@click.option("--nodes", type=click.IntRange(1, MOST_NODES), default=len(NODES), show_default=True)
 @click.option("--keep", is_flag=True, help="Leave everything running until you press Ctrl-C.")
 @click.option("-o", "--output", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
-def demo_command(directory: str | None, keep: bool, output: str) -> None:
+def demo_command(directory: str | None, network: str, nodes: int, keep: bool, output: str) -> None:
     """Run the whole of policy-controller on this machine and show with packets what it does.
 
-    A development API server, the operator, two nodes with an enforcer each and nine pods, all in network namespaces.
+    A development API server, the operator, nodes with an enforcer each and nine pods, all in network namespaces.
     Every pair and port is probed with real packets and compared with what the reference evaluator expects; then a policy
     and a pod come, change and go, and the time each takes to reach the kernel and the packets is shown. Needs root.
 
@@ -61,7 +71,7 @@ def demo_command(directory: str | None, keep: bool, output: str) -> None:
     if os.geteuid() != 0:
         raise click.ClickException("needs root: it makes network namespaces and loads nftables rule sets")
     try:
-        shown = asyncio.run(_demo(directory, keep, output))
+        shown = asyncio.run(_demo(Order(directory, NetworkKind(network), node_names(nodes), keep, output)))
     except (InstallationError, LaboratoryError, PlacementError, ProbeError, RefusedError) as error:
         raise click.ClickException(printable_lines(str(error))) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -69,33 +79,44 @@ def demo_command(directory: str | None, keep: bool, output: str) -> None:
     raise SystemExit(0 if shown.holds else 1)
 
 
-async def _demo(directory: str | None, keep: bool, output: str) -> Shown:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for."""
+
+    directory: str | None
+    network: NetworkKind
+    nodes: tuple[str, ...]
+    keep: bool
+    output: str
+
+
+async def _demo(order: Order) -> Shown:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Who starts a demo with nohup wants it to outlive the terminal.
         if this is not None and signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, this.cancel)
     started = time.monotonic()
-    staged = scene(directory)
+    staged = scene(order.directory, order.nodes)
     show_faults(staged.faults)
     show_skipped(staged.skipped)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(own_folder())
-        laboratory = stack.enter_context(Laboratory())
+        laboratory = stack.enter_context(Laboratory(network=order.network))
         prober = await stack.enter_async_context(Prober())
         installation = stack.enter_context(Installation(laboratory, folder))
-        _say("starting API server, operator and two nodes")
+        _say(f"starting API server, operator and {_count(order.nodes)} on a {order.network.value} network")
         await installation.start_api_server()
         installation.start_operator()
         api = await stack.enter_async_context(Api(installation.kubeconfig))
         population = Population(api, laboratory, prober, staged.ports)
-        shown = await _acts(staged, api, installation, population, prober, laboratory)
-        _print(shown, output)
+        shown = await _acts(order, staged, api, installation, population, prober, laboratory)
+        _print(shown, order.output)
         _say(
             f"{len(shown.checked)} connections checked, {len(shown.mismatches)} mismatches, "
             f"{time.monotonic() - started:.1f} s"
         )
-        if keep:
+        if order.keep:
             _tell_how_to_look(installation, population)
             # Ctrl-C is how this ends, so it is no failure.
             with suppress(asyncio.CancelledError):
@@ -104,6 +125,7 @@ async def _demo(directory: str | None, keep: bool, output: str) -> Shown:
 
 
 async def _acts(
+    order: Order,
     staged: Scene,
     api: Api,
     installation: Installation,
@@ -123,15 +145,16 @@ async def _acts(
     cluster = await stored_cluster(api)
     _say(f"waiting until the kernels hold what {len(cluster.policies)} policies compile to")
     await installation.in_force(cluster, seconds=60)
-    traffics = tuple(connections(cluster, staged.ports))
+    traffics = tuple(connections(cluster, staged.ports, population.far))
     _say(f"making {len(traffics)} connections")
     checked = await check(cluster, traffics, prober, population.namespaces)
     pair = telling_pair(cluster, iter(traffics), staged.ports)
     if pair is None:
         _say("no pod is open to another that could show a policy's coming and going: no live changes")
-        return Shown(checked, ())
+        return Shown(order.network, order.nodes, checked, ())
     _say("making changes")
-    return Shown(checked, await LiveChanges(api, installation, population, prober).run(pair, cluster))
+    changes = await LiveChanges(api, installation, population, prober).run(pair, cluster)
+    return Shown(order.network, order.nodes, checked, changes)
 
 
 def _print(shown: Shown, output: str) -> None:
@@ -149,6 +172,10 @@ def _tell_how_to_look(installation: Installation, population: Population) -> Non
     for namespace in installation.node_namespaces():
         _say(f"rule set of a node: ip netns exec {namespace} nft list ruleset")
     _say("Ctrl-C ends it all")
+
+
+def _count(nodes: Sequence[str]) -> str:
+    return "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
 
 
 def _say(sentence: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from compilers.evaluate.decision import Decision, Verdict
-from compilers.evaluate.ends import End, OutsideEnd, PodEnd, end_at
+from compilers.evaluate.ends import End, PodEnd, end_at
 from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import Traffic
 from compilers.model.cluster import Cluster
@@ -36,18 +36,27 @@ class Checked:
         return self.seen is self.decision.verdict
 
 
-def connections(cluster: Cluster, ports: Mapping[PodKey, frozenset[Service]]) -> Iterator[Traffic]:
-    """From every pod, node and outside address to every pod, and from every pod to the outside, in both families."""
-    ends = [end_at(cluster, address) for address in _addresses(cluster)]
+Far = Mapping[Address, str]
+"""Each address with which a node comes to pods of other nodes, and that node."""
+
+
+def connections(cluster: Cluster, ports: Mapping[PodKey, frozenset[Service]], far: Far) -> Iterator[Traffic]:
+    """From every pod, node and outside address to every pod, and from every pod to the outside, in both families.
+
+    From a node to another's pods only with its far addresses: with others no packet of it comes there.
+    """
+    ends = [end_at(cluster, address) for address in _addresses(cluster, far)]
     for source in ends:
         for destination in ends:
             if source.address.version != destination.address.version or source == destination:
+                continue
+            if _never_seen(cluster, source.address, destination, far):
                 continue
             if isinstance(destination, PodEnd):
                 services = ports.get((destination.pod.namespace, destination.pod.name), frozenset()) | {
                     EVERYWHERE
                 }
-            elif isinstance(destination, OutsideEnd) and isinstance(source, PodEnd):
+            elif destination.address in OUTSIDE_ADDRESSES and isinstance(source, PodEnd):
                 services = frozenset({(Protocol.TCP, OUTSIDE_PORT)})
             else:
                 continue
@@ -55,11 +64,22 @@ def connections(cluster: Cluster, ports: Mapping[PodKey, frozenset[Service]]) ->
                 yield Traffic(source, destination, protocol, port)
 
 
-def _addresses(cluster: Cluster) -> Iterator[Address]:
+def _never_seen(cluster: Cluster, source: Address, destination: End, far: Far) -> bool:
+    """Whether the network never carries a packet of a node from this of its addresses to that end."""
+    node = cluster.node_of_address.get(source)
+    if not isinstance(destination, PodEnd):
+        return False
+    if node is not None and node != destination.pod.node:
+        return source not in far
+    return node is None and far.get(source) == destination.pod.node
+
+
+def _addresses(cluster: Cluster, far: Far) -> Iterator[Address]:
     for pod in cluster.pods:
         yield from cluster.addresses_of(pod)
     for node in cluster.nodes.values():
         yield from node.addresses
+    yield from sorted(far.keys() - cluster.node_of_address.keys(), key=lambda one: (one.version, int(one)))
     yield from OUTSIDE_ADDRESSES
 
 

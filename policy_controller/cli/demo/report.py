@@ -18,6 +18,7 @@ from compilers.evaluate.traffic import Traffic
 from compilers.model.words import Direction
 from policy_controller.cli.demo.changes import Change
 from policy_controller.cli.demo.matrix import Checked
+from policy_controller.testing.laboratory import NetworkKind
 
 SCHEMA: Final = "demo/v1"
 MOST_SOURCES: Final = 24
@@ -35,6 +36,8 @@ Cell = dict[int, Checked]
 class Shown:
     """Everything that a demo found out."""
 
+    network: NetworkKind
+    nodes: Sequence[str]
     checked: Sequence[Checked]
     changes: Sequence[Change]
 
@@ -58,6 +61,8 @@ def as_tree(found: Shown) -> dict[str, Any]:
     }
     return {
         "schema": SCHEMA,
+        "network": found.network.value,
+        "nodes": list(found.nodes),
         "checked": len(found.checked),
         "mismatches": [_mismatch(one) for one in found.mismatches],
         "changes": [
@@ -233,11 +238,15 @@ def _print_changes(console: Console, changes: Iterable[Change]) -> None:
     table.add_column("first packet", justify="right", no_wrap=True)
     for change in changes:
         table.add_row(
-            change.what, change.pair, change.expected.value, _time(change.kernel_ms), _time(change.packet_ms)
+            change.what,
+            change.pair,
+            change.expected.value,
+            _time(change.kernel_ms, "not seen"),
+            _time(change.packet_ms, "never"),
         )
     console.print(table)
     console.print("times run from the write to the API server\n", highlight=False)
 
 
-def _time(milliseconds: float | None) -> str:
-    return "never" if milliseconds is None else f"{milliseconds:.0f} ms"
+def _time(milliseconds: float | None, otherwise: str) -> str:
+    return otherwise if milliseconds is None else f"{milliseconds:.0f} ms"

@@ -4,7 +4,7 @@ Knows files and which parts of an object a demo keeps. Knows nothing of processe
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ class Scene:
     skipped: Mapping[str, int]
 
 
-def scene(directory: str | None = None) -> Scene:
+def scene(directory: str | None = None, nodes: Sequence[str] = NODES) -> Scene:
     """The built-in scene, or the user's: with the pods of the folder, or with the built-in ones where it has none.
 
     Pods keep names, labels and containers; nodes and addresses are the demo's own, whatever a dump says. Of pods and
@@ -63,7 +63,7 @@ def scene(directory: str | None = None) -> Scene:
     created = tuple(_created(kept, parsed))
     return Scene(
         objects=tuple(sorted(created, key=lambda tree: KINDS.index(tree["kind"]))),
-        cluster=place(parsed.cluster, NODES),
+        cluster=place(parsed.cluster, nodes),
         ports={key_of(tree): declared_ports(tree) for tree in created if tree["kind"] == "Pod"},
         faults=(*faults, *parsed.faults),
         skipped=dict(sorted(skipped.items())),

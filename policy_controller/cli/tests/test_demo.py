@@ -10,6 +10,7 @@ from policy_controller.cli.demo.changes import Change
 from policy_controller.cli.demo.report import Shown
 from policy_controller.cli.demo.scene import scene
 from policy_controller.cli.tests.running import policyctl
+from policy_controller.testing.laboratory import NetworkKind
 
 BROKEN = """
 apiVersion: networking.k8s.io/v1
@@ -40,6 +41,27 @@ def test_the_demo_agrees_with_the_evaluator_and_shows_every_change_reach_packets
         assert 0 < change["packet_ms"] < 5000, change
     assert {"source", "destination", "protocol", "port", "direction", "policies"} == set(found["denied"][0])
     assert all(one["policies"] for one in found["denied"])
+
+
+@pytest.mark.packets
+@pytest.mark.parametrize(("network", "nodes"), [("bridge", 1), ("vxlan", 3), ("routed", 3), ("routed", 1)])
+def test_the_demo_agrees_with_the_evaluator_on_every_network(network: str, nodes: int) -> None:
+    done = policyctl("demo", "--output", "json", "--network", network, "--nodes", str(nodes))
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["network"], len(found["nodes"])) == (network, nodes)
+    assert found["checked"] >= 150
+    assert found["mismatches"] == []
+    assert all(change["packet_ms"] is not None for change in found["changes"])
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--nodes", "0"), ("--nodes", "21"), ("--network", "cloud")])
+def test_what_the_demo_cannot_build_is_refused(flag: str, value: str) -> None:
+    done = policyctl("demo", flag, value)
+
+    assert done.returncode == 2
+    assert flag.encode() in done.stderr
 
 
 @pytest.mark.packets
@@ -129,4 +151,4 @@ def test_a_policy_that_yaml_gave_odd_keys_is_created_closed_and_a_misspelt_kind_
 @pytest.mark.parametrize(("packet_ms", "holds"), [(12.0, True), (None, False)])
 def test_a_change_that_never_reaches_packets_is_a_failure(packet_ms: float | None, holds: bool) -> None:
     change = Change("policy created", "a -> b TCP 80", Verdict.DENIED, 11.0, packet_ms)
-    assert Shown((), (change,)).holds is holds
+    assert Shown(NetworkKind.BRIDGE, ("node-a",), (), (change,)).holds is holds

@@ -12,9 +12,10 @@ from policy_controller.testing.examples.loader import (
     load_example,
     load_workloads,
 )
-from policy_controller.testing.examples.placement import NODES, PlacementError, place
+from policy_controller.testing.examples.placement import MOST_NODES, NODES, PlacementError, node_names, place
 
 __all__ = [
+    "MOST_NODES",
     "NODES",
     "Example",
     "ExampleError",
@@ -23,5 +24,6 @@ __all__ = [
     "examples_in",
     "load_example",
     "load_workloads",
+    "node_names",
     "place",
 ]

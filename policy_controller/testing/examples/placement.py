@@ -6,6 +6,7 @@ be written down. Knows nothing of policies.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 from typing import Final
 
 from compilers.evaluate.ends import shown
@@ -13,7 +14,7 @@ from compilers.model.cluster import Cluster, Node, Phase, Pod, PodNetwork
 from compilers.model.words import Address
 from policy_controller.testing.laboratory.addresses import node_addresses, pod_networks
 
-NODES: Final = ("node-a", "node-b")
+MOST_NODES: Final = 20
 FIRST_HOST: Final = 11
 LAST_HOST: Final = 254
 """Host numbers of pods in both families: 10.244.1.11 and fd10:244:1::b are one pod's."""
@@ -21,6 +22,17 @@ LAST_HOST: Final = 254
 
 class PlacementError(ValueError):
     """A pod cannot be given a place; the text names the pod, says why and how to mend it."""
+
+
+def node_names(count: int) -> tuple[str, ...]:
+    """The names of so many nodes, `node-a` first. Raises PlacementError for none and for more than MOST_NODES."""
+    if not 1 <= count <= MOST_NODES:
+        raise PlacementError(f"{count} nodes: must be between 1 and {MOST_NODES}")
+    return tuple(f"node-{letter}" for letter in ascii_lowercase[:count])
+
+
+NODES: Final = node_names(2)
+"""Where examples are placed."""
 
 
 def place(cluster: Cluster, nodes: Sequence[str] = NODES) -> Cluster:

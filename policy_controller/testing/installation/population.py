@@ -44,6 +44,8 @@ class Population:
         self._pods: dict[PodKey, Settled] = {}
         self.namespaces: dict[Address, str] = {}
         """The network namespace behind each address."""
+        self.far: dict[Address, str] = {}
+        """Each address with which a node comes to pods of other nodes, and that node."""
 
     async def add_outside(self) -> None:
         """A host beyond the nodes that answers on TCP 443."""
@@ -54,7 +56,9 @@ class Population:
     async def add_node(self, node: Node) -> None:
         """The Node object of a node that the laboratory has."""
         built = self._laboratory.nodes[node.name]
-        self.namespaces.update(dict.fromkeys(built.addresses, built.namespace))
+        far = self._laboratory.far_addresses(built)
+        self.namespaces.update(dict.fromkeys((*built.addresses, *far), built.namespace))
+        self.far.update(dict.fromkeys(far, node.name))
         addresses = [{"type": "InternalIP", "address": str(address)} for address in built.addresses]
         await self._api.create(
             {
