@@ -33,6 +33,7 @@ from compilers.model.port import NamedPort
 from compilers.model.words import Direction, Protocol
 from compilers.nftables.base import Base
 from compilers.nftables.render import Tables, render
+from compilers.ruleset.rule_set import RuleSet
 
 NODE: Final = "node-a"
 FLOODER, INGRESS, EGRESS, BOTH, OPEN = "flooder", "ingress", "egress", "both", "open"
@@ -117,9 +118,14 @@ class State:
     cluster: Cluster
     closed: frozenset[Direction] = NEITHER
 
+    @property
+    def rule_set(self) -> RuleSet:
+        """What the node is told."""
+        return compile_nodes(self.cluster)[NODE]
+
     def tables(self, base: Base) -> Tables:
         """What the node's kernel should hold."""
-        return render(compile_nodes(self.cluster)[NODE], base, self.closed)
+        return render(self.rule_set, base, self.closed)
 
 
 def state(
