@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from policy_controller.clock import Clock, wait_for
@@ -29,6 +30,24 @@ OVERDUE_INTERVALS: Final = 3
 """So many intervals without a LIST of a kind are told as a trouble."""
 READ_AT_ONCE: Final = 200
 """Objects read before others get their turn."""
+RESTORED_SECONDS: Final = 300.0
+"""So long must every LIST of a kind be older than what is known before the cluster counts as restored from a backup.
+
+Until then it is taken for the word of a server that lags behind, and what it does not show is not gone. Nodes refuse a
+restored state anyway, until they are started anew (docs/decisions/never-back.md), so waiting costs little.
+"""
+
+
+class OlderList(Exception):  # noqa: N818 - as PartEnded
+    """A LIST that is older than what is known, and so says nothing of what is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Older:
+    """Since when the LISTs of a kind have been older than this version."""
+
+    since: float
+    known: int
 
 
 class Relister:
@@ -46,6 +65,7 @@ class Relister:
         self._requested = {kind: asyncio.Event() for kind in Kind}
         self._listed_at: dict[Kind, float] = {}
         self._last_failure: dict[Kind, str] = {}
+        self._older: dict[Kind, _Older] = {}
         self.synced = asyncio.Event()
         """Set once every kind that decides has been listed: before that, half of the policies would be taken for all."""
         self.repairs: Counter[tuple[Kind, str]] = Counter()
@@ -124,9 +144,23 @@ class Relister:
             return f"{kind.value} objects have not been listed yet: {failure}"
         return f"{kind.value} objects have not been listed for {self.age(kind):.0f} s: {failure}"
 
+    def _check_age(self, kind: Kind, version: int, known: int) -> None:
+        """Raises OlderList, unless LISTs have been older for so long that the cluster must be another one."""
+        before = self._older.pop(kind, None)
+        if version >= known:
+            return
+        # A later version seen meanwhile comes from the cluster as it was: it was not restored.
+        if before is None or before.known != known:
+            before = _Older(self._clock.now(), known)
+        if self._clock.now() - before.since < RESTORED_SECONDS:
+            self._older[kind] = before
+            raise OlderList(f"it is of version {version}, and version {known} has been seen")
+        log.warning("%s objects count anew from version %d: restored from a backup", kind.value, version)
+
     async def _list_once(self, kind: Kind) -> None:
         began_at = self._store.version_of(kind)
         listing = await self._api.list(kind)
+        self._check_age(kind, listing.version, began_at)
         seen: list[Seen] = []
         for index, tree in enumerate(listing.trees):
             if index % READ_AT_ONCE == 0:

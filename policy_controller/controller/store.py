@@ -114,8 +114,8 @@ class Store:
         """A complete LIST of a kind, taken at `version`; returns what it put right.
 
         Objects it does not show are gone, unless they are newer than it. `began_at` is `version_of(kind)` when the LIST
-        was asked for: a LIST that is older than that comes from a cluster restored from a backup, where versions count
-        anew, and then it alone is true.
+        was asked for: a LIST that is older than that is one of a cluster restored from a backup, where versions count
+        anew, and then it alone is true. (The caller has made sure that it is not one of a server that lags behind.)
         """
         if version < began_at:
             self._forget(kind)

@@ -10,6 +10,7 @@ from policy_controller.controller.kinds import Kind
 from policy_controller.controller.relist import (
     BACKOFF_SECONDS,
     OVERDUE_INTERVALS,
+    RESTORED_SECONDS,
     SETTLE_SECONDS,
     Relister,
 )
@@ -160,3 +161,46 @@ async def test_a_repair_is_counted_and_the_first_picture_is_none(lab: Lab) -> No
 
     assert lab.relister.repairs == {(Kind.POD, "changed"): 1, (Kind.POD, "removed"): 1}
     assert [one.name for one in lab.store.cluster().pods] == ["web"]
+
+
+async def test_an_older_list_takes_nothing_away_and_is_asked_for_again(lab: Lab) -> None:
+    lab.api.trees[Kind.POD] = [pod("web", version=8), pod("db", version=9)]
+    lab.api.version = 9
+    lab.start()
+    await lab.clock.advance(0.0)
+
+    lab.api.trees[Kind.POD], lab.api.version = [], 5
+    await lab.clock.advance(INTERVAL)
+    assert [one.name for one in lab.store.cluster().pods] == ["db", "web"]
+    assert lab.relister.failures[Kind.POD] == 1
+
+    # The next answer comes from a server that has caught up.
+    lab.api.trees[Kind.POD], lab.api.version = [pod("web", version=8)], 12
+    await lab.clock.advance(BACKOFF_SECONDS[0] * 1.5)
+    assert [one.name for one in lab.store.cluster().pods] == ["web"]
+    assert lab.relister.repairs == {(Kind.POD, "removed"): 1}
+
+
+async def test_a_cluster_restored_from_a_backup_is_taken_when_its_lists_stay_older(lab: Lab) -> None:
+    lab.api.trees[Kind.POD] = [pod("web", version=8), pod("db", version=9)]
+    lab.api.version = 9
+    lab.start()
+    await lab.clock.advance(0.0)
+    lab.api.trees[Kind.POD], lab.api.version = [pod("web", version=3)], 5
+    await lab.clock.advance(INTERVAL + RESTORED_SECONDS - 1.0)
+    assert [one.name for one in lab.store.cluster().pods] == ["db", "web"]
+    await lab.clock.advance(BACKOFF_SECONDS[-1] * 1.5 + 1.0)
+    assert [one.name for one in lab.store.cluster().pods] == ["web"]
+    assert lab.store.version_of(Kind.POD) == 5
+
+
+async def test_a_cluster_whose_events_go_on_counting_is_not_restored_however_old_its_lists(lab: Lab) -> None:
+    lab.api.trees[Kind.POD] = [pod("web", version=8)]
+    lab.api.version = 9
+    lab.start()
+    await lab.clock.advance(0.0)
+    lab.api.trees[Kind.POD], lab.api.version = [], 5
+    for version in range(10, 20):
+        await lab.clock.advance(RESTORED_SECONDS / 2)
+        lab.store.put(Kind.POD, pod("db", version=version))
+    assert [one.name for one in lab.store.cluster().pods] == ["db", "web"]
