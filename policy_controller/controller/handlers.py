@@ -17,6 +17,12 @@ from policy_controller.controller.store import Store
 ERROR_BACKOFFS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds between attempts of one request; the last is repeated for ever."""
 LOGIN_BACKOFF_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 60.0
+SILENCE_SECONDS: Final = 70.0
+"""A watch that is silent for longer is begun anew; a server that is alive sends a bookmark once a minute."""
+ANEW_SECONDS: Final = 1.0
+"""Before a watch begins anew with a LIST: a server that answers every watch with 410 is not asked ten times a second."""
 
 
 class EndlessBackoffs:
@@ -53,8 +59,10 @@ def settings() -> kopf.OperatorSettings:
     # Kinds are looked up once: CustomResourceDefinitions are none of our business, nor in our RBAC.
     chosen.scanning.disabled = True
     chosen.networking.error_backoffs = EndlessBackoffs()
-    chosen.networking.connect_timeout = 10.0
-    chosen.networking.request_timeout = 60.0
+    chosen.networking.connect_timeout = CONNECT_SECONDS
+    chosen.networking.request_timeout = REQUEST_SECONDS
+    chosen.watching.inactivity_timeout = SILENCE_SECONDS
+    chosen.watching.reconnect_backoff = ANEW_SECONDS
     chosen.watching.chunk_size = 500
     chosen.persistence.diffbase_storage = NothingKept()
     # kopf takes a finalizer of its name off every object that carries it, and waits with that object's events while it

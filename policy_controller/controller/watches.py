@@ -58,7 +58,7 @@ class Watches:
     @property
     def alive(self) -> int:
         """How many kinds are being watched now."""
-        return sum(task.get_name().startswith(WATCHER) for task in asyncio.all_tasks())
+        return len(_watchers())
 
     def stop(self) -> None:
         """Make `run` end in good order."""
@@ -104,4 +104,19 @@ class Watches:
             stop_flag=self._stop,
         )
         on_started()
-        await kopf.run_tasks(tasks, ignored=AllTasks())
+        try:
+            await kopf.run_tasks(tasks, ignored=AllTasks())
+        finally:
+            await _end_leftovers()
+
+
+def _watchers() -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith(WATCHER)]
+
+
+async def _end_leftovers() -> None:
+    """End what kopf leaves running: when one watch fails, it forgets the others, and they would go on beside new ones."""
+    left = _watchers()
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

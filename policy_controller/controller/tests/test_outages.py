@@ -7,7 +7,7 @@ from pathlib import Path
 import kopf
 import pytest
 
-from policy_controller.controller.kinds import DECIDING, Kind
+from policy_controller.controller.kinds import DECIDING, KINDS, Kind
 from policy_controller.controller.operator import Operator, PartEnded, Settings
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.conftest import new
@@ -16,6 +16,7 @@ from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.controller.watches import BACKOFF_SECONDS, Watches
 from policy_controller.testing.api_server import ApiServer
+from policy_controller.testing.api_server.faults import ErrorEvent, Fault, Faults, Requests
 from policy_controller.testing.clock import FakeClock
 
 
@@ -101,6 +102,22 @@ async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(
         server.create(new(objects.pod("web", address="10.0.0.1", node="node-1")))
         await one.apply()
         assert one.rule_set == running.wanted("node-1")
+
+
+@pytest.mark.parametrize("plural", [row.plural for row in KINDS.values()])
+async def test_when_one_watch_fails_all_begin_anew_and_none_is_left_over(
+    server: ApiServer, faults: Faults, tmp_path: Path, plural: str
+) -> None:
+    """kopf ends then, and forgets the watches of the other kinds: counted as alive, they would hide that new ones are missing."""
+    async with operator_of(server, tmp_path) as running:
+        await eventually(lambda: server.open_watches == len(Kind))
+        group = next(row.group for row in KINDS.values() if row.plural == plural)
+        subject = Requests(resource=f"{plural}.{group}".rstrip("."))
+        faults.begin(Fault(ErrorEvent(500), subject, times=0))
+        await eventually(lambda: running.operator.watches.restarts == 1)
+        assert running.operator.watches.alive == 0
+        await eventually(lambda: server.open_watches == len(Kind))
+        assert running.operator.watches.alive == len(Kind)
 
 
 @pytest.mark.parametrize("part", ["compiler", "lists", "events"])
