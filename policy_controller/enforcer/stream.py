@@ -3,6 +3,7 @@
 Knows channels, streams and waiting between them. Knows nothing of what messages mean.
 """
 
+import asyncio
 import logging
 from random import Random
 from typing import Final
@@ -57,6 +58,9 @@ async def follow(operator: str, enforcement: Enforcement, clock: Clock, random: 
                 log.info("the operator has ended the stream")
             except grpc.aio.AioRpcError as error:
                 log.info("no stream to the operator: %s", plain(error.details() or error.code().name))
+            except asyncio.InvalidStateError:
+                # What grpc.aio raises for a write to a call that has ended while the message was carried out.
+                log.info("no stream to the operator: it ended before it could be answered")
             finally:
                 enforcement.end_stream()
         await clock.sleep(backoff.next_wait())

@@ -1,6 +1,7 @@
 """The conversation over a real gRPC stream on a Unix socket."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -70,10 +71,32 @@ class Node:
         return Tables(inet, bridge) if inet is not None and bridge is not None else None
 
 
+class HeldUp(FakeNft):
+    """A kernel that carries nothing out between `hold` and `go`; `reached` says that somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def go(self) -> None:
+        self._open.set()
+
+    def run(self, transaction: Transaction) -> None:
+        if not self._open.is_set():
+            self.reached.set()
+            assert self._open.wait(10)
+        super().run(transaction)
+
+
 @asynccontextmanager
-async def node(address: str, clock: Clock = SYSTEM) -> AsyncIterator[Node]:
+async def node(address: str, clock: Clock = SYSTEM, nft: FakeNft | None = None) -> AsyncIterator[Node]:
     """An enforcer on a fake kernel that follows the operator at the address."""
-    nft, metrics = FakeNft(), Metrics()
+    nft, metrics = nft or FakeNft(), Metrics()
     kernel = Kernel(nft, FakeConnections(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
 
@@ -133,6 +156,25 @@ async def test_the_rules_stay_when_the_operator_hangs_up_and_the_next_stream_say
         await until(lambda: one.tables() == render(WEB_ISOLATED, BASE, BOTH))
         assert await again.say(FIRST) == Ack(1, digest_of(WEB_ISOLATED))
         assert one.tables() == render(WEB_ISOLATED, BASE)
+
+
+async def test_an_operator_that_ends_before_it_is_answered_is_followed_again(address: str) -> None:
+    kernel = HeldUp()
+    async with serving(address) as operator, node(address, nft=kernel) as one:
+        stream, _ = await operator.next_stream()
+        await stream.say(FIRST)
+        kernel.hold()
+        saying = asyncio.create_task(stream.say(SECOND))
+        await until(kernel.reached.is_set)
+        stream.end()
+        saying.cancel()
+        # Nothing shows when the enforcer's end of the call has ended too; later than this it holds all the more.
+        await asyncio.sleep(0.2)
+        kernel.go()
+        again, hello = await operator.next_stream()
+        assert hello.in_force == InForce(2, digest_of(WEB_CHANGED), STANDS)
+        assert not one.task.done()
+        assert isinstance(await again.say(SnapshotMessage(1, STANDS, WEB_CHANGED)), Ack)
 
 
 async def test_an_operator_that_comes_late_or_again_is_found(address: str) -> None:
