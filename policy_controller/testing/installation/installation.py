@@ -4,6 +4,8 @@ Knows how each is started and when all of them have put a cluster state in force
 """
 
 import asyncio
+import enum
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +32,23 @@ T = TypeVar("T")
 START_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
+GRACE_SECONDS: Final = 10.0
+
+
+OPERATOR: Final = "operator"
+"""The operator's name among the processes."""
+
+
+class Ending(enum.Enum):
+    """How a process is ended: asked to, or at once and without a last word."""
+
+    TERM = signal.SIGTERM
+    KILL = signal.SIGKILL
+
+
+def enforcer_of(node: str) -> str:
+    """The name of a node's enforcer among the processes."""
+    return f"enforcer-{node}"
 
 
 class InstallationError(Exception):
@@ -60,7 +79,7 @@ class Installation:
             process.terminate()
         for process in self._processes.values():
             try:
-                process.wait(5)
+                process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
         self._stack.close()
@@ -75,7 +94,7 @@ class Installation:
     def start_operator(self) -> None:
         """Starts the operator on the API server."""
         self._start(
-            "operator",
+            OPERATOR,
             script("policy-controller"),
             *(
                 "--kubeconfig",
@@ -89,14 +108,21 @@ class Installation:
 
     def start_enforcer(self, node: str) -> None:
         """Starts the enforcer of a node, in the node's network namespace."""
-        log = self._log(f"enforcer-{node}")
+        name = enforcer_of(node)
+        log = self._log(name)
         argv = [script("policy-enforcer"), "--node", node, "--operator", self._socket]
-        self._processes[f"enforcer-{node}"] = self._laboratory.spawn(
+        self._processes[name] = self._laboratory.spawn(
             self._laboratory.nodes[node].namespace,
             [*argv, "--pod-interfaces", ",".join(self._laboratory.pod_interfaces)],
             stdout=log,
             stderr=log,
         )
+
+    def end(self, name: str, how: Ending) -> None:
+        """End a process and wait until it is gone; what starts it starts it again. Raises KeyError, TimeoutExpired."""
+        process = self._processes.pop(name)
+        process.send_signal(how.value)
+        process.wait(GRACE_SECONDS)
 
     async def in_force(self, cluster: Cluster, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every node's kernel holds exactly what this cluster state compiles to. Raises InstallationError."""
@@ -128,7 +154,7 @@ class Installation:
         self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own programs
 
     def _log(self, name: str) -> int:
-        return self._stack.enter_context((self._directory / f"{name}.log").open("wb")).fileno()
+        return self._stack.enter_context((self._directory / f"{name}.log").open("ab")).fileno()
 
     async def _until(self, done: Callable[[], bool], seconds: float, what: str) -> None:
         async def answer() -> bool:
