@@ -1,31 +1,35 @@
-"""The compiler: classes of a node's pods, and every set they refer to.
+"""The compiler: a node's pods, their classes, and every set that these refer to.
 
-Knows what a rule admits and turns it into class rules. Knows nothing of how a selector finds its members
-(selection.py) or of how a kernel holds a class.
+Knows which policies select which pods, and what a node has room for. Knows nothing of what a rule admits
+(admission.py), of how a selector finds its members (selection.py) or of how a kernel holds a class.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 
-from compilers.compile.selection import Selection
-from compilers.model.block import IpBlock
-from compilers.model.cluster import Cluster, Pod
-from compilers.model.faults import ObjectRef
-from compilers.model.policy import NetworkPolicy, Peer, PolicyRule
-from compilers.model.port import PortMatch
-from compilers.model.words import Address, Direction
-from compilers.ruleset.parts import (
-    BlockSet,
-    ClassRule,
-    LegendEntry,
-    PeerSet,
-    PodEntry,
-    PolicyClass,
-    PortSet,
-    PortSpan,
-    RuleRef,
-)
+from compilers.compile.admission import Admission, Admissions
+from compilers.compile.legend import Legends
+from compilers.compile.outline import Outline, outline
+from compilers.compile.room import CLASS, MOST_PODS, NODE, WORDS, closed
+from compilers.compile.selection import NodePods, Picked, Selection
+from compilers.model.cluster import Cluster
+from compilers.model.faults import Fault
+from compilers.model.words import Direction
+from compilers.ruleset.parts import PodEntry, PolicyClass
 from compilers.ruleset.rule_set import RuleSet
+
+ClassKey = tuple[Direction, tuple[int, ...]]
+"""A direction and the policies that select a pod in it, by their place in the cluster state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A node's rule set, and for each class that is closed for want of room a fault of its heaviest policy."""
+
+    rule_set: RuleSet
+    faults: tuple[Fault, ...] = ()
 
 
 class Compiler:
@@ -34,157 +38,128 @@ class Compiler:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._selection = Selection(cluster)
-        self._policies: dict[str, list[NetworkPolicy]] = {}
-        for policy in cluster.policies:
-            self._policies.setdefault(policy.namespace, []).append(policy)
-        self._pods: dict[str, list[Pod]] = {}
-        for pod in cluster.pods:
-            if pod.node is not None and pod.has_gates:
-                self._pods.setdefault(pod.node, []).append(pod)
+        self._admissions = Admissions(self._selection)
+        self._legends = Legends(self._selection)
+        self._outlines: dict[ClassKey, Outline] = {}
+        self._policies: dict[str, list[int]] = {}
+        for number, policy in enumerate(cluster.policies):
+            self._policies.setdefault(policy.namespace, []).append(number)
 
     def node(self, name: str) -> RuleSet:
         """The rule set of a node; a node without pods has an empty one."""
-        draft = _Draft()
-        for pod in self._pods.get(name, ()):
-            addresses = self._cluster.addresses_of(pod)
-            if pod.addresses and not addresses:
-                # Every address it reports belongs to another pod by now: that pod's gates stand there.
-                continue
-            names = {direction: self._class_of(draft, name, pod, direction) for direction in Direction}
-            draft.pods.append(
-                PodEntry(
-                    uid=pod.uid,
-                    namespace=pod.namespace,
-                    name=pod.name,
-                    addresses=addresses,
-                    ingress=names[Direction.INGRESS],
-                    egress=names[Direction.EGRESS],
-                )
-            )
-            self._note(draft, pod)
-        return RuleSet.of(
+        return self.compiled(name).rule_set
+
+    def compiled(self, name: str) -> Compiled:
+        """The same, and which policies took up too much room."""
+        node = self._selection.on_node(name)
+        places = self._gated(node)
+        gates = self._gates(node, places)
+        outlines = {key: self._outline(key, node) for of_pod in gates.values() for key in of_pod.values()}
+        faults = _without_room(outlines, name)
+        classes = {key: one.shut() if key in faults else one.whole() for key, one in outlines.items()}
+        kept = Admission()
+        for key, one in outlines.items():
+            if key not in faults:
+                kept.add(one.admitted)
+        sets = {**kept.peers, **kept.ports}.values()
+        members = {place for one in sets for place in one.picked.places()}
+        rule_set = RuleSet.of(
             name,
-            peer_sets=draft.peer_sets.values(),
-            port_sets=draft.port_sets.values(),
-            block_sets=draft.block_sets.values(),
-            classes=draft.classes.values(),
-            pods=draft.pods,
-            legend=draft.legend,
+            peer_sets=map(self._selection.peer_set, kept.peers.values()),
+            port_sets=map(self._selection.port_set, kept.ports.values()),
+            block_sets=kept.blocks.values(),
+            classes={one.name: one for one in classes.values()}.values(),
+            pods=[self._entry(place, gates[place], classes) for place in places],
+            legend=self._legends.of(places, members),
+        )
+        return Compiled(rule_set, tuple(sorted(set(faults.values()))))
+
+    def _gated(self, node: NodePods) -> tuple[int, ...]:
+        """The places of the pods that get gates."""
+        pods, addresses = self._selection.pods, self._selection.addresses
+        # Without an address of those it reports, all belong to another pod by now: that pod's gates stand there.
+        places = [place for place in node.places if addresses[place] or not pods[place].addresses]
+        if len(places) <= MOST_PODS:
+            return tuple(places)
+        # A node runs a few hundred. The rest were bound to it by name and never get an address.
+        places.sort(key=lambda place: (not addresses[place], pods[place].created, pods[place].uid))
+        return tuple(sorted(places[:MOST_PODS]))
+
+    def _gates(self, node: NodePods, places: tuple[int, ...]) -> Mapping[int, Mapping[Direction, ClassKey]]:
+        """The class of each isolated gate, by the pod's place."""
+        # Policies that select the same pods of the node go together: there may be thousands of them.
+        groups: dict[tuple[Direction, Picked], list[int]] = {}
+        numbers = [number for namespace in node.of_namespace for number in self._policies.get(namespace, ())]
+        for number in numbers:
+            policy = self._cluster.policies[number]
+            picked = self._selection.subjects(policy, node)
+            for direction in policy.sides:
+                groups.setdefault((direction, picked), []).append(number)
+        selecting: dict[int, dict[Direction, list[int]]] = {place: {} for place in places}
+        members = list(groups.values())
+        for index, (direction, picked) in enumerate(groups):
+            for place in picked.places():
+                if place in selecting:
+                    selecting[place].setdefault(direction, []).append(index)
+
+        @cache
+        def key(direction: Direction, chosen: tuple[int, ...]) -> ClassKey:
+            return direction, tuple(sorted(chain.from_iterable(members[index] for index in chosen)))
+
+        return {
+            place: {direction: key(direction, tuple(chosen)) for direction, chosen in gates.items()}
+            for place, gates in selecting.items()
+        }
+
+    def _outline(self, key: ClassKey, node: NodePods) -> Outline:
+        if key in self._outlines:
+            return self._outlines[key]
+        direction, numbers = key
+        policies = tuple(self._cluster.policies[number] for number in numbers)
+        found = outline(self._admissions, direction, policies, node)
+        if not found.admitted.of_node:
+            self._outlines[key] = found
+        return found
+
+    def _entry(
+        self, place: int, gates: Mapping[Direction, ClassKey], classes: Mapping[ClassKey, PolicyClass]
+    ) -> PodEntry:
+        pod = self._selection.pods[place]
+        names = {direction: classes[key].name for direction, key in gates.items()}
+        return PodEntry(
+            uid=pod.uid,
+            namespace=pod.namespace,
+            name=pod.name,
+            addresses=self._selection.addresses[place],
+            ingress=names.get(Direction.INGRESS),
+            egress=names.get(Direction.EGRESS),
         )
 
-    def _class_of(self, draft: "_Draft", node: str, pod: Pod, direction: Direction) -> str | None:
-        selecting = tuple(
-            policy
-            for policy in self._policies.get(pod.namespace, ())
-            if direction in policy.sides and policy.selects(pod.namespace, pod.labels)
-        )
-        if not selecting:
-            return None
-        key = (direction, tuple(policy.ref for policy in selecting))
-        if key not in draft.names:
-            draft.names[key] = self._compile(draft, node, direction, selecting)
-        return draft.names[key]
 
-    def _compile(
-        self, draft: "_Draft", node: str, direction: Direction, policies: tuple[NetworkPolicy, ...]
-    ) -> str:
-        rules: dict[tuple[str | None, PortSpan | str | None], ClassRule] = {}
-        for policy in policies:
-            for index, rule in enumerate(policy.sides[direction].rules):
-                origin = RuleRef(policy.namespace, policy.name, index)
-                for peer, ports in self._terms(draft, node, direction, policy, rule):
-                    # The first rule that admits something is its origin; a repeat would admit nothing more.
-                    rules.setdefault((peer, ports), ClassRule(peer, ports, origin))
-        compiled = PolicyClass(direction, tuple(policy.ref for policy in policies), tuple(rules.values()))
-        draft.classes[compiled.name] = compiled
-        return compiled.name
-
-    def _terms(
-        self, draft: "_Draft", node: str, direction: Direction, policy: NetworkPolicy, rule: PolicyRule
-    ) -> Iterator[tuple[str | None, PortSpan | str | None]]:
-        # API: "If this field is empty or missing, this rule matches all sources" (destinations, ports).
-        peers: tuple[Peer | None, ...] = rule.peers or (None,)
-        ports: tuple[PortMatch | None, ...] = rule.ports or (None,)
-        for peer in peers:
-            for port in ports:
-                name = port.port if port is not None else None
-                if port is not None and isinstance(name, str):
-                    yield from self._named(draft, node, direction, policy, peer, port, name)
-                    continue
-                yield from ((term, _span(port)) for term in self._peer(draft, policy, peer))
-
-    def _named(
-        self,
-        draft: "_Draft",
-        node: str,
-        direction: Direction,
-        policy: NetworkPolicy,
-        peer: Peer | None,
-        port: PortMatch,
-        name: str,
-    ) -> Iterator[tuple[str | None, PortSpan | str | None]]:
-        if direction is Direction.INGRESS:
-            named, pods = self._selection.subject_ports(policy, node, name, port.protocol)
-            terms = tuple(self._peer(draft, policy, peer))
-        elif isinstance(peer, IpBlock):
-            # A block's addresses have no containers, so nothing there gives the name a number.
-            return
-        else:
-            named, pods = self._selection.peer_ports(policy.namespace, peer, name, port.protocol)
-            terms = (None,)
-        draft.port_sets[named.name] = named
-        self._note(draft, *pods)
-        yield from ((term, named.name) for term in terms)
-
-    def _peer(self, draft: "_Draft", policy: NetworkPolicy, peer: Peer | None) -> Iterator[str | None]:
-        if peer is None:
-            yield None
-        elif isinstance(peer, IpBlock):
-            ranges = peer.ranges()
-            if ranges:
-                block = BlockSet(peer.family, ranges)
-                draft.block_sets[block.name] = block
-                yield block.name
-        else:
-            peer_set, members = self._selection.peers(policy.namespace, peer)
-            draft.peer_sets[peer_set.name] = peer_set
-            self._note(draft, *members)
-            yield peer_set.name
-
-    def _note(self, draft: "_Draft", *pods: Pod) -> None:
-        for pod in pods:
-            workload = pod.workload
-            entry = LegendEntry(
-                namespace=pod.namespace,
-                pod=pod.name,
-                uid=pod.uid,
-                workload_kind=workload.kind if workload else "",
-                workload_name=workload.name if workload else "",
+def _without_room(outlines: Mapping[ClassKey, Outline], node: str) -> Mapping[ClassKey, Fault]:
+    """The classes that are closed because they take up too much, by themselves or beside the others of the node."""
+    faults: dict[ClassKey, Fault] = {}
+    for key, one in outlines.items():
+        if one.beyond is not None:
+            faults[key] = _fault(
+                one, f"have more than {getattr(CLASS, one.beyond):,} {WORDS[one.beyond]} together"
             )
-            for address in self._cluster.addresses_of(pod):
-                draft.legend[address] = entry
+    loads = {key: one.load() for key, one in outlines.items() if key not in faults}
+    order = {key: "\0".join((key[0].value, *map(str, outlines[key].policies))) for key in loads}
+    for key, beyond in closed(loads, order, NODE).items():
+        most = getattr(NODE, beyond)
+        reason = (
+            f"and those of the other pods of node {node} have more than {most:,} {WORDS[beyond]} together"
+        )
+        faults[key] = _fault(outlines[key], reason)
+    return faults
 
 
-def _span(port: PortMatch | None) -> PortSpan | None:
-    if port is None:
-        return None
-    if port.interval is None:
-        # API: "If this field is not provided, this matches all port names and numbers" of the protocol.
-        return PortSpan(port.protocol)
-    return PortSpan(port.protocol, *port.interval)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What has been found for one node so far; lives for one call of Compiler.node."""
-
-    peer_sets: dict[str, PeerSet] = field(default_factory=dict)
-    port_sets: dict[str, PortSet] = field(default_factory=dict)
-    block_sets: dict[str, BlockSet] = field(default_factory=dict)
-    classes: dict[str, PolicyClass] = field(default_factory=dict)
-    names: dict[tuple[Direction, tuple[ObjectRef, ...]], str] = field(default_factory=dict)
-    pods: list[PodEntry] = field(default_factory=list)
-    legend: dict[Address, LegendEntry] = field(default_factory=dict)
+def _fault(one: Outline, reason: str) -> Fault:
+    count = len(one.policies)
+    whose = "this policy" if count == 1 else f"the {count:,} policies that select the same pods"
+    consequence = f"until there are fewer, these pods admit no {one.direction.field} at all"
+    return Fault(one.heaviest, ("spec", one.direction.field), f"{whose} {reason}: {consequence}")
 
 
 def compile_nodes(cluster: Cluster) -> Mapping[str, RuleSet]:

@@ -6,7 +6,7 @@ Knows labels and the four operators of meta/v1 LabelSelector. Knows nothing of w
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from compilers.model.faults import InvalidField, quoted
@@ -66,6 +66,8 @@ class Requirement:
     key: str
     operator: Operator
     values: tuple[str, ...] = ()
+    # A selector may hold ten thousand values and be asked about every pod.
+    _chosen: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -83,16 +85,18 @@ class Requirement:
                 check_label_value(value)
             except InvalidField as fault:
                 raise fault.under(("values", index)) from None
-        object.__setattr__(self, "values", tuple(sorted(set(self.values))))
+        chosen = frozenset(self.values)
+        object.__setattr__(self, "_chosen", chosen)
+        object.__setattr__(self, "values", tuple(sorted(chosen)))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels satisfy this requirement."""
         match self.operator:
             case Operator.IN:
-                return labels.get(self.key) in self.values
+                return labels.get(self.key) in self._chosen
             case Operator.NOT_IN:
                 # Kubernetes, "Labels and Selectors": NotIn also selects the objects that have no such key.
-                return labels.get(self.key) not in self.values
+                return labels.get(self.key) not in self._chosen
             case Operator.EXISTS:
                 return self.key in labels
             case Operator.DOES_NOT_EXIST:

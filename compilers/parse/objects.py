@@ -23,6 +23,8 @@ from compilers.parse.selectors import read_labels
 _NOWHERE: Final[Positions] = MappingProxyType({})
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z")
 _HASH_LABEL: Final = "pod-template-hash"
+MOST_ADDRESSES: Final = 256
+"""Of one pod; an API server accepts one of each family."""
 _LONGEST_OWNER: Final = 253
 _NODE_ADDRESSES: Final = frozenset({"InternalIP", "ExternalIP"})
 _PHASES: Final = {phase.value: phase for phase in Phase}
@@ -90,6 +92,9 @@ def _read_node_name(field: Field) -> str | None:
 
 def _read_addresses(status: Field) -> tuple[Address, ...]:
     listed = status.at("podIPs").items()
+    if len(listed) > MOST_ADDRESSES:
+        status.at("podIPs").fault(f"has {len(listed)} entries; the first {MOST_ADDRESSES} count")
+    listed = listed[:MOST_ADDRESSES]
     for item in listed:
         item.fields()
     # API, podIP: "IP address allocated to the pod"; podIPs: "If this field is specified, the 0th entry must match the

@@ -14,21 +14,24 @@ from compilers.ruleset.rule_set import RuleSet
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps of one message and of one rule set; each is far above what a node of 500 pods in a cluster of 100,000 needs."""
+    """Caps of one message and of one rule set; each is far above what a node of 500 pods in a cluster of 100,000 needs.
 
-    message_bytes: int = 64 << 20
+    The compiler keeps below them (compilers/compile/room.py): a rule set beyond them is an error of the operator.
+    """
+
+    message_bytes: int = 128 << 20
     sets: int = 4096
     """Peer sets, port sets and block sets, each for itself."""
-    set_elements: int = 262_144
+    set_elements: int = 1_048_576
     """Elements of one set and one family."""
-    classes: int = 4096
-    class_policies: int = 1024
+    classes: int = 8192
+    class_policies: int = 16_384
     class_rules: int = 16_384
     rules: int = 262_144
     """Rules of all classes together: each costs several hundred bytes once it is read."""
     pods: int = 4096
-    pod_addresses: int = 16
-    legend_addresses: int = 524_288
+    pod_addresses: int = 256
+    legend_addresses: int = 2_097_152
     """Addresses that the legend names, of one family."""
     capabilities: int = 64
 
