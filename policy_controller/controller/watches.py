@@ -53,7 +53,7 @@ class Watches:
         self._stop = asyncio.Event()
         self.restarts = 0
         self.missing_since: float | None = clock.now()
-        """Since when not every kind has been watched; None while all are. Looked at every GLANCE_SECONDS."""
+        """Since when not every kind has been watched; None when all were, by the same watches, at two glances."""
 
     @property
     def alive(self) -> int:
@@ -73,11 +73,17 @@ class Watches:
             glancing.cancel()
 
     async def _glance(self) -> None:
+        steady: int | None = None
         while True:
-            if self.alive >= len(Kind):
+            if self.alive < len(Kind):
+                steady = None
+                if self.missing_since is None:
+                    self.missing_since = self._clock.now()
+            elif steady == self.restarts:
                 self.missing_since = None
-            elif self.missing_since is None:
-                self.missing_since = self._clock.now()
+            else:
+                # Watches that die as soon as they have begun are all there for a moment, after every restart.
+                steady = self.restarts
             await self._clock.sleep(GLANCE_SECONDS)
 
     async def _run_for_ever(self, on_started: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ from policy_controller.controller.tests.conftest import new
 from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
-from policy_controller.controller.watches import BACKOFF_SECONDS, Watches
+from policy_controller.controller.watches import BACKOFF_SECONDS, GLANCE_SECONDS, WATCHER, Watches
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import ErrorEvent, Fault, Faults, Requests
 from policy_controller.testing.clock import FakeClock
@@ -58,6 +58,25 @@ async def test_watches_that_end_begin_anew_after_growing_pauses() -> None:
     assert watches.restarts == len(attempts)
     watches.stop()
     await running
+
+
+async def test_watches_that_die_as_soon_as_they_have_begun_do_not_count_as_there() -> None:
+    clock = FakeClock()
+    watches = Watches(kopf.OperatorRegistry, clock)
+    glancing = asyncio.create_task(watches._glance())
+    begun = [asyncio.create_task(asyncio.Event().wait(), name=f"{WATCHER}{kind.value}") for kind in Kind]
+    await clock.advance(0.0)
+    for _ in range(5):
+        watches.restarts += 1
+        await clock.advance(GLANCE_SECONDS)
+        assert watches.missing_since == 0.0
+    await clock.advance(GLANCE_SECONDS)
+    assert watches.missing_since is None
+    begun[0].cancel()
+    await clock.advance(GLANCE_SECONDS)
+    assert watches.missing_since == clock.now()
+    for task in (glancing, *begun):
+        task.cancel()
 
 
 @pytest.mark.parametrize(
