@@ -5,11 +5,13 @@ Knows metadata and how to read any tree without raising. Knows nothing of what w
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compilers.model.faults import Fault, ObjectRef
+from compilers.model.names import DNS_LABEL, DNS_SUBDOMAIN, UID
 from compilers.model.policy import NetworkPolicy, Side
 from compilers.model.words import Direction
+from compilers.parse.identity import NETWORK_POLICY, made_uid
 from policy_controller.controller.kinds import KINDS, Kind, Value
 
 log = logging.getLogger(__name__)
@@ -72,26 +74,40 @@ def read(kind: Kind, identity: Identity, tree: object) -> Seen:
     except Exception:
         # An object that breaks the parser must not hide all others from the operator.
         log.exception("the parser failed on a %s", kind.value)
-        fault = Fault(_ref(kind, identity), (), "could not be read because of an error in policy-controller")
-        return Seen(identity, _unreadable(kind, identity, (fault,)), (fault,))
+        closed = _closed(kind, identity)
+        ref = ObjectRef(kind.value, identity.namespace, identity.name) if closed is None else closed.ref
+        fault = Fault(ref, (), "could not be read because of an error in policy-controller")
+        return _unreadable(identity, closed, (fault,))
     if parsed.value is None:
-        return Seen(identity, _unreadable(kind, identity, parsed.faults), parsed.faults, parsed.warnings)
+        return _unreadable(identity, _closed(kind, identity), parsed.faults, parsed.warnings)
     return Seen(identity, parsed.value, parsed.faults, parsed.warnings)
 
 
-def _ref(kind: Kind, identity: Identity) -> ObjectRef:
-    return ObjectRef(kind.value, identity.namespace, identity.name)
+def _unreadable(
+    identity: Identity,
+    closed: NetworkPolicy | None,
+    faults: tuple[Fault, ...],
+    warnings: tuple[Fault, ...] = (),
+) -> Seen:
+    if closed is None:
+        return Seen(identity, None, faults, warnings)
+    sides = {direction: Side(faults=faults) for direction in Direction}
+    return Seen(identity, replace(closed, sides=sides, faults=faults), faults, warnings)
 
 
-def _unreadable(kind: Kind, identity: Identity, faults: tuple[Fault, ...]) -> NetworkPolicy | None:
-    """A policy of which only the name is known closes every pod of its namespace; other kinds are absent."""
-    if kind is not Kind.POLICY:
+def _closed(kind: Kind, identity: Identity) -> NetworkPolicy | None:
+    """A policy of which only the name is known closes every pod of its namespace; other kinds are absent.
+
+    Its name and uid go to the nodes and to the API server, so they are legal ones, whatever the object says. A
+    namespace that cannot be one has no pods.
+    """
+    if kind is not Kind.POLICY or not DNS_LABEL.fits(identity.namespace):
         return None
+    uid = made_uid(NETWORK_POLICY, identity.namespace, identity.name)
     return NetworkPolicy(
         namespace=identity.namespace,
-        name=identity.name,
-        uid=identity.uid,
+        name=identity.name if DNS_SUBDOMAIN.fits(identity.name) else f"unreadable-{uid}",
+        uid=identity.uid if UID.fits(identity.uid) else uid,
         subject=None,
-        sides={direction: Side(faults=faults) for direction in Direction},
-        faults=faults,
+        sides={},
     )

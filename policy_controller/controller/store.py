@@ -8,13 +8,14 @@ alone: reordered, repeated or squashed, they end in the same one.
 """
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from compilers.model.cluster import Cluster, Namespace, Node, Pod
 from compilers.model.faults import Fault, ObjectRef
 from compilers.model.policy import NetworkPolicy
+from compilers.parse.identity import POD, made_uid
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.seen import Identity, Key, Seen, identity_of, read
 from policy_controller.wire.messages import Stands
@@ -151,7 +152,7 @@ class Store:
         if self._cluster is None:
             self._cluster = Cluster.of(
                 namespaces=self._values(Kind.NAMESPACE, Namespace),
-                pods=self._values(Kind.POD, Pod),
+                pods=_with_own_uids(self._values(Kind.POD, Pod)),
                 policies=self._values(Kind.POLICY, NetworkPolicy),
                 nodes=self._values(Kind.NODE, Node),
             )
@@ -183,6 +184,11 @@ class Store:
         """The faults of one object."""
         seen = self._faulty.get(ref)
         return () if seen is None else seen.faults
+
+    def policies(self, refs: Iterable[ObjectRef]) -> Mapping[ObjectRef, NetworkPolicy]:
+        """Those of these policies that there are."""
+        wanted = frozenset(refs)
+        return {policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted}
 
     def count(self, kind: Kind) -> int:
         """How many objects of a kind there are."""
@@ -244,3 +250,16 @@ class Store:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _with_own_uids(pods: Iterable[Pod]) -> Iterator[Pod]:
+    """The pods, each with a uid that no other has: a rule set tells them by it, and two of one would have none.
+
+    An API server gives every object a uid of its own. Should it not, the first by name keeps what it says.
+    """
+    taken: set[str] = set()
+    for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name)):
+        if pod.uid in taken:
+            pod = replace(pod, uid=made_uid(POD, pod.namespace, pod.name))  # noqa: PLW2901 - the same pod
+        taken.add(pod.uid)
+        yield pod

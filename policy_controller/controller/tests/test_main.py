@@ -47,8 +47,10 @@ async def free_port() -> int:
 
 
 @asynccontextmanager
-async def operator_process(folder: Path, port: int) -> AsyncIterator[Process]:
-    """The operator as its own process, with its admin interface on that port; ends with the context."""
+async def operator_process(
+    folder: Path, port: int, seconds: float = PATIENCE_SECONDS
+) -> AsyncIterator[Process]:
+    """The operator as its own process, with its admin interface on that port; ends with the context, in that time."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -59,7 +61,7 @@ async def operator_process(folder: Path, port: int) -> AsyncIterator[Process]:
         stderr=PIPE,
     )
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds):
             yield process
     finally:
         if process.returncode is None:
