@@ -23,6 +23,9 @@ CLOSED_LINK_LOCAL: Final = (Rule((Counter(),)), Rule((DROP,)))
 CLOSED_TO_MANY: Final = (Rule((Counter(),)), Rule((DROP,)))
 """Content of slot `to-many` once the ingress of a pod of the node is isolated."""
 
+CLOSED_TUNNEL: Final = (Rule((Counter(),)), Rule((DROP,)))
+"""Content of slot `tunnel` once a pod of the node is isolated."""
+
 CLOSED_FRAMES: Final = (
     Rule((Match((Field.ETHER_TYPE,), AnonymousSet(PLAIN_FRAMES), Comparison.NOT_EQUAL), Counter(), DROP)),
 )
@@ -35,7 +38,7 @@ The drop is a rule of its own, so that it does not depend on the log."""
 
 # Slots that the rest of the project fills; a template without one of them is refused.
 SLOTS: Final = {
-    TableFamily.INET: frozenset({"unknown-egress", "unknown-ingress", "link-local", "to-many"}),
+    TableFamily.INET: frozenset({"unknown-egress", "unknown-ingress", "link-local", "to-many", "tunnel"}),
     TableFamily.BRIDGE: frozenset({"frames"}),
 }
 

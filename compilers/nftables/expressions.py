@@ -26,7 +26,7 @@ from compilers.nftables.words import (
 
 LOG_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 RANGED: Final = frozenset({KeyType.IPV4, KeyType.IPV6, KeyType.SERVICE})
-SINGLE_WORDS: Final = frozenset({"local", "broadcast"})
+SINGLE_WORDS: Final = frozenset({"local", "broadcast", "dnat"})
 
 
 def checked_scalar(what: str, key: KeyType, value: object) -> None:
@@ -133,6 +133,9 @@ def _checked_operand(field: Field, comparison: Comparison, operand: Operand) -> 
         case States():
             if key is not KeyType.CONNTRACK or comparison is not Comparison.EQUAL:
                 raise InvalidNftError(field.value, "states are matched by `ct state` and without !=")
+        case _ if key is KeyType.CONNTRACK_STATUS and comparison is not Comparison.EQUAL:
+            # A connection has several: `!=` compares them all at once.
+            raise InvalidNftError(field.value, "is matched without !=")
         case AnonymousSet(values):
             for value in values:
                 checked_scalar(field.value, key, value)

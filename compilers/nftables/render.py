@@ -10,7 +10,14 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from compilers.model.words import PROTOCOLS, Address, Direction, Family, Protocol
-from compilers.nftables.base import CLOSED_FRAMES, CLOSED_LINK_LOCAL, CLOSED_TO_MANY, CLOSED_UNKNOWN, Base
+from compilers.nftables.base import (
+    CLOSED_FRAMES,
+    CLOSED_LINK_LOCAL,
+    CLOSED_TO_MANY,
+    CLOSED_TUNNEL,
+    CLOSED_UNKNOWN,
+    Base,
+)
 from compilers.nftables.expressions import (
     DROP,
     RETURN,
@@ -53,6 +60,7 @@ GATE_MAP: Final = {Direction.INGRESS: "ingress", Direction.EGRESS: "egress"}
 UNKNOWN_SLOT: Final = {Direction.INGRESS: "unknown-ingress", Direction.EGRESS: "unknown-egress"}
 LINK_LOCAL_SLOT: Final = "link-local"
 TO_MANY_SLOT: Final = "to-many"
+TUNNEL_SLOT: Final = "tunnel"
 FRAMES_SLOT: Final = "frames"
 
 
@@ -77,8 +85,8 @@ def render(rule_set: RuleSet, base: Base, closed_unknown: frozenset[Direction] =
     """The complete tables for a rule set.
 
     `closed_unknown`: directions in which packets of addresses that no known pod of the node has are dropped. The doors
-    for link-local addresses and foreign frames shut as soon as any pod of the node is isolated, that for packets to many
-    at once as soon as any is in ingress.
+    for link-local addresses, tunnelled packets and foreign frames shut as soon as any pod of the node is isolated, that
+    for packets to many at once as soon as any is in ingress.
     """
     slots: dict[str, tuple[Rule, ...]] = {
         UNKNOWN_SLOT[direction]: CLOSED_UNKNOWN for direction in closed_unknown
@@ -86,6 +94,7 @@ def render(rule_set: RuleSet, base: Base, closed_unknown: frozenset[Direction] =
     frames: Mapping[str, tuple[Rule, ...]] = {}
     if rule_set.isolates:
         slots[LINK_LOCAL_SLOT] = CLOSED_LINK_LOCAL
+        slots[TUNNEL_SLOT] = CLOSED_TUNNEL
         frames = {FRAMES_SLOT: CLOSED_FRAMES}
     if any(pod.ingress is not None for pod in rule_set.pods.values()):
         slots[TO_MANY_SLOT] = CLOSED_TO_MANY

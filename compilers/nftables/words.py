@@ -54,6 +54,7 @@ class KeyType(enum.Enum):
     SERVICE = "inet_service"
     INTERFACE = "ifname"
     CONNTRACK = "ct_state"
+    CONNTRACK_STATUS = "ct_status"
     ICMPV6 = "icmpv6_type"
     ETHER = "ether_type"
     ADDRESS_KIND = "fib_addrtype"
@@ -123,6 +124,7 @@ KEY_WORDS: Final[Mapping[KeyType, KeyWords]] = {
     KeyType.SERVICE: KeyWords(int, 65535, 2, NO_NAMES),
     KeyType.INTERFACE: KeyWords(str, 0, 16, NO_NAMES),
     KeyType.CONNTRACK: KeyWords(str, 0, 4, NO_NAMES),
+    KeyType.CONNTRACK_STATUS: KeyWords(str, 0, 4, NO_NAMES),
     KeyType.ICMPV6: KeyWords(int, 255, 1, ICMPV6_NAMES),
     KeyType.ETHER: KeyWords(int, 65535, 2, ETHER_NAMES),
     KeyType.ADDRESS_KIND: KeyWords(str, 0, 4, NO_NAMES),
@@ -147,6 +149,7 @@ class Field(enum.Enum):
     IN_INTERFACE = "iifname"
     OUT_INTERFACE = "oifname"
     CONNTRACK_STATE = "ct state"
+    CONNTRACK_STATUS = "ct status"
     ICMPV6_TYPE = "icmpv6 type"
     ETHER_TYPE = "ether type"
     SOURCE_KIND = "fib saddr type"
@@ -167,6 +170,7 @@ FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
     Field.IN_INTERFACE: KeyType.INTERFACE,
     Field.OUT_INTERFACE: KeyType.INTERFACE,
     Field.CONNTRACK_STATE: KeyType.CONNTRACK,
+    Field.CONNTRACK_STATUS: KeyType.CONNTRACK_STATUS,
     Field.ICMPV6_TYPE: KeyType.ICMPV6,
     Field.ETHER_TYPE: KeyType.ETHER,
     Field.SOURCE_KIND: KeyType.ADDRESS_KIND,

@@ -191,6 +191,7 @@ inet_matches: st.SearchStrategy[Expression] = st.one_of(
         st.just((Field.CONNTRACK_STATE,)),
         st.frozensets(st.sampled_from(ConntrackState), min_size=1).map(States),
     ),
+    st.just(Match((Field.CONNTRACK_STATUS,), "dnat")),
     _numbers(Field.ICMPV6_TYPE, st.integers(0, 255)),
     st.builds(Match, st.just((Field.SOURCE_KIND,)), st.just("local"), comparisons),
     st.builds(Match, st.just((Field.DESTINATION_KIND,)), st.just("broadcast"), comparisons),

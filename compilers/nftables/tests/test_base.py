@@ -10,6 +10,7 @@ from compilers.nftables.base import (
     CLOSED_FRAMES,
     CLOSED_LINK_LOCAL,
     CLOSED_TO_MANY,
+    CLOSED_TUNNEL,
     CLOSED_UNKNOWN,
     SLOTS,
     Base,
@@ -151,6 +152,7 @@ OPEN: dict[str, tuple[Rule, ...]] = {}
 ALL_CLOSED = {
     "link-local": CLOSED_LINK_LOCAL,
     "to-many": CLOSED_TO_MANY,
+    "tunnel": CLOSED_TUNNEL,
     "unknown-egress": CLOSED_UNKNOWN,
     "unknown-ingress": CLOSED_UNKNOWN,
     "frames": CLOSED_FRAMES,
@@ -164,8 +166,8 @@ def tcp(
     return Packet(hook, iifname, oifname, *pair, 6, 80, **more)  # type: ignore[arg-type]  # one name a field
 
 
-def icmp6(hook: PacketHook, kind: int, hop_limit: int = 64) -> Packet:
-    ends = (LINK_LOCAL, OTHER_LINK_LOCAL)
+def icmp6(hook: PacketHook, kind: int, hop_limit: int = 64, source: IPv6Address = LINK_LOCAL) -> Packet:
+    ends = (source, OTHER_LINK_LOCAL)
     return Packet(hook, "cni0", "cni0", *ends, 58, icmpv6_type=kind, hop_limit=hop_limit)
 
 
@@ -173,6 +175,10 @@ def udp_to(destination: str, **more: bool) -> Packet:
     address = ip_address(destination)
     source = KNOWN if address.version == 4 else IPv6Address("fd10:244:1::b")
     return Packet(FORWARD, "cni0", "cni0", source, address, 17, 5353, **more)  # type: ignore[arg-type]  # one name a field
+
+
+def in_tunnel(hook: PacketHook, iifname: str = "cni0", oifname: str = "") -> Packet:
+    return Packet(hook, iifname, oifname, KNOWN, STRANGER, 17, 8472)
 
 
 NEIGHBOUR_DISCOVERY = (133, 134, 135, 136, 137)
@@ -184,7 +190,18 @@ FATES: list[tuple[str, Packet, Decision, Decision]] = [
     ("known to known", tcp(FORWARD, "cni0", "cni0", (KNOWN, KNOWN)), ACCEPT, ACCEPT),
     ("to an isolated pod", tcp(FORWARD, "eth0", "cni0", (STRANGER, ISOLATED)), DENY, DENY),
     ("from an isolated pod", tcp(FORWARD, "cni0", "eth0", (ISOLATED, STRANGER)), DENY, DENY),
-    ("an isolated pod to itself", tcp(FORWARD, "cni0", "cni0", (ISOLATED, ISOLATED)), ACCEPT, ACCEPT),
+    (
+        "an isolated pod to itself, through a Service",
+        tcp(FORWARD, "cni0", "cni0", (ISOLATED, ISOLATED), translated=True),
+        ACCEPT,
+        ACCEPT,
+    ),
+    (
+        "an isolated pod's address to itself, forged",
+        tcp(FORWARD, "eth0", "cni0", (ISOLATED, ISOLATED)),
+        DENY,
+        DENY,
+    ),
     ("an isolated pod to its node", tcp(INPUT, "cni0", "", (ISOLATED, STRANGER)), DENY, DENY),
     (
         "a reply",
@@ -223,6 +240,15 @@ FATES: list[tuple[str, Packet, Decision, Decision]] = [
         for hook in (FORWARD, INPUT)
         for limit, on_link in ((own, True), (64, False), (254, False))
     ),
+    *(
+        (f"listener discovery {kind} from {source}", icmp6(hook, kind, 1, source), ACCEPT, fate)
+        for kind in LISTENER_DISCOVERY
+        for hook in (FORWARD, INPUT)
+        for source, fate in ((IPv6Address("::"), ACCEPT), (IPv6Address("fd10:244:1::b"), DENY))
+    ),
+    ("a packet in a packet to its node", in_tunnel(INPUT), ACCEPT, DENY),
+    ("a packet in a packet to another node", in_tunnel(FORWARD, "cni0", "eth0"), ACCEPT, DENY),
+    ("a packet in a packet from elsewhere", in_tunnel(FORWARD, "eth0", "eth1"), ACCEPT, ACCEPT),
     ("to the broadcast address", udp_to("10.244.1.255", destination_is_broadcast=True), ACCEPT, DENY),
     ("to everybody", udp_to("255.255.255.255", destination_is_broadcast=True), ACCEPT, DENY),
     ("to an IPv4 group", udp_to("224.0.0.251"), ACCEPT, DENY),

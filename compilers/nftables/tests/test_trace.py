@@ -117,6 +117,8 @@ WALKS: list[tuple[str, Packet, Decision, str, int | None]] = [
     ("icmpv6 type != nd-redirect drop", v6(), ACCEPT, "base", None),
     ("ct state established,related drop", packet(), ACCEPT, "base", None),
     ("ct state established,related drop", packet(state=ConntrackState.RELATED), DROP, "base", 0),
+    ("ct status dnat drop", packet(), ACCEPT, "base", None),
+    ("ct status dnat drop", packet(translated=True), DROP, "base", 0),
     ('iifname "cni*" drop', packet(), DROP, "base", 0),
     ('iifname "cni" drop', packet(), ACCEPT, "base", None),
     ('iifname { "veth*", "cni0" } drop', packet(), DROP, "base", 0),

@@ -103,7 +103,10 @@ class ClusterWalk:
 
 
 def packet_at(traffic: Traffic, hop: Hop) -> Packet:
-    """The first packet of the traffic as a hop meets it; ICMPv6 is an echo request."""
+    """The first packet of the traffic as a hop meets it; ICMPv6 is an echo request.
+
+    What a pod sends to its own address stays inside it, so at a hop it has come by a Service.
+    """
     protocol = traffic.protocol
     number = PROTOCOLS[protocol].number if isinstance(protocol, Protocol) else protocol
     return Packet(
@@ -115,4 +118,13 @@ def packet_at(traffic: Traffic, hop: Hop) -> Packet:
         protocol=number,
         destination_port=traffic.port,
         icmpv6_type=ECHO_REQUEST if number == ICMPV6 else None,
+        translated=_is_one_pod(traffic.source, traffic.destination),
+    )
+
+
+def _is_one_pod(source: End, destination: End) -> bool:
+    return (
+        isinstance(source, PodEnd)
+        and isinstance(destination, PodEnd)
+        and source.pod.uid == destination.pod.uid
     )

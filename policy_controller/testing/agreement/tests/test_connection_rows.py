@@ -15,6 +15,7 @@ from compilers.model.policy import NetworkPolicy
 from compilers.model.selector import EVERYTHING
 from compilers.nftables.render import render_empty
 from policy_controller.testing.agreement.packets import Connections, Stage
+from policy_controller.testing.agreement.tests.handmade import link_to
 from policy_controller.testing.agreement.tests.scene import (
     BASE,
     FAR,
@@ -25,7 +26,6 @@ from policy_controller.testing.agreement.tests.scene import (
     subject,
 )
 from policy_controller.testing.agreement.tests.talk import LONG, talking
-from policy_controller.testing.agreement.tests.test_unknown_pods import pod_link
 from policy_controller.testing.probe import Outcome, Probe, Transport
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
@@ -74,7 +74,7 @@ async def test_icmp_unreachable_of_an_allowed_connection_passes_every_default_de
 @contextmanager
 def narrow(stage: Stage, mtu: int) -> Iterator[None]:
     """Both nodes' ways to their pods carry less than the pods believe."""
-    links = {(stage.pod_at(pod.addresses[0]).node.namespace, pod_link(stage, pod)) for pod in (WEB, API)}
+    links = {(stage.pod_at(pod.addresses[0]).node.namespace, link_to(stage, pod)) for pod in (WEB, API)}
     before = {
         link: int(json.loads(command(link[0], "ip", "-j", "link", "show", link[1]))[0]["mtu"])
         for link in links

@@ -12,11 +12,12 @@ from compilers.evaluate.tests.stage import PODS, cluster, labels, policy
 from compilers.model.cluster import Pod
 from compilers.nftables.render import LINK_LOCAL_SLOT, TO_MANY_SLOT
 from policy_controller.testing.agreement.packets import Stage
-from policy_controller.testing.agreement.tests.test_doors import EXPECTED, TAGS, stand
+from policy_controller.testing.agreement.tests.handmade import Attempt, arrivals, some_payload, udp
+from policy_controller.testing.agreement.tests.test_doors import EXPECTED, stand
 from policy_controller.testing.agreement.tests.test_to_many import MANY
 from policy_controller.testing.laboratory import NetworkKind
-from policy_controller.testing.laboratory.routed import GATEWAY6, NODE_MAC
-from policy_controller.testing.probe import Endpoint, Outcome, Probe, Tag, Transport, UdpFrame
+from policy_controller.testing.laboratory.routed import GATEWAY6
+from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport, UdpFrame
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -57,38 +58,14 @@ async def test_pods_have_no_link_local_way_to_each_other(stage: Stage, door: str
     assert result.outcome is not Outcome.ACCEPTED
 
 
-async def arrives(
-    stage: Stage, source: Pod, destination: Pod, family: int, mac: str, tags: tuple[Tag, ...]
-) -> bool:
-    """Whether a datagram in a frame to that MAC comes in at the destination."""
-    ends = source.addresses[family], destination.addresses[family]
-    here, there = map(stage.pod_at, ends)
-    payload = secrets.token_bytes(12)
-    made = UdpFrame(here.mac, mac, *ends, 4000, 53, payload, tags).to_bytes()
-    with stage.prober.capture(there.namespace, there.interface) as capture:
-        stage.prober.send_frame(here.namespace, here.interface, made)
-        return await capture.frame_with(payload, within=0.3) is not None
-
-
-@pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
-@pytest.mark.parametrize("kind", ["plain", *TAGS])
-async def test_a_tagged_frame_to_the_node_meets_the_gates_or_goes_nowhere(
-    stage: Stage, kind: str, family: int
-) -> None:
-    # The node takes priority tags off, and routes what is inside; a frame of another VLAN is no packet to it.
-    await stand(stage, "shut", LINK_LOCAL_SLOT)
-    tags = TAGS.get(kind, ())
-
-    assert not await arrives(stage, SCRAPER, DB, family, NODE_MAC, tags)
-    assert not await arrives(stage, WEB, SCRAPER, family, NODE_MAC, tags)
-    assert await arrives(stage, SCRAPER, WEB, family, NODE_MAC, tags) is (kind != "VLAN 7")
-
-
 @pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
 async def test_a_frame_to_another_pods_mac_goes_nowhere(stage: Stage, family: int) -> None:
     await stage.enforce(cluster())
-    mac = stage.pod_at(DB.addresses[0]).mac
-    assert not await arrives(stage, SCRAPER, DB, family, mac, ())
+    here, there = (stage.pod_at(pod.addresses[family]) for pod in (SCRAPER, DB))
+    payload = some_payload()
+    packet = udp(SCRAPER.addresses[family], DB.addresses[family], payload)
+    attempt = Attempt(here.namespace, packet, there.namespace, payload, mac=there.mac)
+    assert await arrivals(stage, {"by the other pod's MAC": attempt}) == set()
 
 
 @pytest.mark.parametrize("door", EXPECTED)

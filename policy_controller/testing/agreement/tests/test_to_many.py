@@ -1,8 +1,6 @@
-"""What no gate sees by itself, with packets: one packet to many pods, and discovery messages that carry a payload."""
+"""What no gate sees by itself, with packets: one packet to many pods of a bridge."""
 
-import asyncio
 import secrets
-import socket
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -14,7 +12,6 @@ from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.test_doors import stand
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import UdpFrame
-from policy_controller.testing.probe.sockets import open_socket
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -62,23 +59,3 @@ async def test_a_node_whose_pods_anybody_may_reach_lets_packets_to_many_pass(sta
     await stage.enforce(cluster(policy("shop/out", labels("app=web"), egress=[])))
     found = {to: await arrives(stage, *way) for to, way in MANY.items()}
     assert found == dict.fromkeys(MANY, True)
-
-
-@pytest.mark.parametrize("kind", [130, 131, 132, 133, 134, 135, 136, 137, 143])
-async def test_a_discovery_message_carries_nothing_beyond_the_link(stage: Stage, kind: int) -> None:
-    # RFC 4861, 6.1.1 and 7.1: neighbour discovery is valid with hop limit 255 only, so it was never routed. RFC 3810, 5:
-    # listener discovery is sent with hop limit 1.
-    await stage.enforce(cluster(policy("shop/out", labels("app=web"), egress=[])))
-    here, there = (stage.pod_at(address(pod, 6)) for pod in (WEB, FAR_WEB))
-    payload = secrets.token_bytes(12)
-    with (
-        open_socket(here.namespace, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sending,
-        stage.prober.capture(there.namespace, there.interface) as capture,
-    ):
-        sending.setblocking(False)
-        for hops in (1, 2, 64, 255):
-            sending.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
-            await asyncio.get_running_loop().sock_sendto(
-                sending, bytes((kind, 0, 0, 0)) + payload, (str(address(FAR_WEB, 6)), 0)
-            )
-        assert await capture.frame_with(payload, within=0.6) is None

@@ -12,6 +12,7 @@ from compilers.evaluate.tests.stage import PODS, changed, cluster, labels, polic
 from compilers.model.cluster import Pod
 from compilers.model.words import Address, Direction
 from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.agreement.tests.handmade import link_to
 from policy_controller.testing.laboratory import inside
 from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport
 from policy_controller.testing.probe.sockets import family_of, open_socket
@@ -50,12 +51,6 @@ async def passes(stage: Stage, source: Iterable[Address], destination: Iterable[
     outcomes = {result.outcome for result in await stage.prober.run(probes(stage, source, destination))}
     assert outcomes in ({Outcome.ACCEPTED}, {Outcome.TIMED_OUT})
     return outcomes == {Outcome.ACCEPTED}
-
-
-def pod_link(stage: Stage, pod: Pod) -> str:
-    """The link on which the pod's node meets it."""
-    (pattern,) = stage.laboratory.pod_interfaces
-    return stage.pod_at(pod.addresses[0]).host_interface if pattern.endswith("*") else pattern
 
 
 @each_slot
@@ -112,7 +107,7 @@ async def test_the_nodes_own_multicast_comes_back_to_it(stage: Stage, family: in
     node = stage.node("node-a")
     loop = asyncio.get_running_loop()
     with inside(node.namespace):
-        link = socket.if_nametoindex(pod_link(stage, WEB))
+        link = socket.if_nametoindex(link_to(stage, WEB))
     near = stage.laboratory.near_addresses(node)[family]
     version = family_of(near)
     with open_socket(node.namespace, version, socket.SOCK_DGRAM) as opened:
