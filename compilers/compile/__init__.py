@@ -4,4 +4,5 @@ Knows the model and the rule set. Knows nothing of events, streams or nft: the s
 whatever happened before.
 """
 
+from compilers.compile.compiler import Compiled as Compiled
 from compilers.compile.compiler import Compiler as Compiler

@@ -30,7 +30,7 @@ def path_text(path: FieldPath) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif not _FIELD_NAME.fullmatch(part):
+        elif len(part) > _SHOWN or not _FIELD_NAME.fullmatch(part):
             text += f"[{quoted(part)}]"
         else:
             text += f".{part}" if text else part

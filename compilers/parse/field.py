@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from compilers.model.faults import Fault, FieldPath, InvalidField, ObjectRef, Position
 from compilers.model.selector import quoted
+from compilers.parse.bounds import MOST_FAULTS
 from compilers.parse.places import Positions, part
 
 T = TypeVar("T")
@@ -38,25 +39,33 @@ class Parsed(Generic[T]):
 
 @dataclass(slots=True)
 class Findings:
-    """The faults and warnings of one object, collected while it is read."""
+    """The faults and warnings of one object, collected while it is read; all are counted, and so many kept."""
 
     object: ObjectRef
     origin: Origin
     positions: Positions
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
+    count: int = 0
+    """How many faults were noted, kept or not."""
 
     def fault(self, path: FieldPath, reason: str) -> None:
         """Note that the field cannot stand as it is."""
-        self.faults.append(Fault(self.object, path, reason, self._position(path)))
+        self.count += 1
+        if self.count <= MOST_FAULTS:
+            self.faults.append(Fault(self.object, path, reason, self._position(path)))
+        elif self.count == MOST_FAULTS + 1:
+            self.faults.append(Fault(self.object, (), "has more faults, which are not told"))
 
     def warn(self, path: FieldPath, reason: str) -> None:
         """Note that the field was read, though not as everybody would read it."""
-        self.warnings.append(Fault(self.object, path, reason, self._position(path)))
+        if len(self.warnings) < MOST_FAULTS:
+            self.warnings.append(Fault(self.object, path, reason, self._position(path)))
 
     def since(self, count: int) -> tuple[Fault, ...]:
-        """The faults after the first `count`."""
-        return tuple(self.faults[count:])
+        """The faults after the first `count`: at least one when there is any, also when none of them was kept."""
+        kept = tuple(self.faults[count:])
+        return kept if kept or self.count == count else (self.faults[-1],)
 
     def _position(self, path: FieldPath) -> Position | None:
         if not self.positions:
@@ -118,7 +127,8 @@ class Field:
             return {}
         for key in self.value if known is not None else ():
             if not isinstance(key, str) or key not in (known or ()):
-                self.fault(_unknown(key, known or frozenset()), (part(key),))
+                told = self.findings.count < MOST_FAULTS
+                self.fault(_unknown(key, known or frozenset()) if told else "is unknown", (part(key),))
         return self.value
 
     def items(self) -> list["Field"]:

@@ -64,7 +64,9 @@ def identify(
 
 def made_uid(kind: Kind, namespace: str, name: str) -> str:
     """A uid for an object that has none, as in files: the same for the same kind and name."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{kind.name}/{namespace}/{name}"))
+    # Half a surrogate pair has no bytes in UTF-8; its escape does.
+    named = f"{kind.name}/{namespace}/{name}".encode("utf-8", "backslashreplace").decode()
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, named))
 
 
 def _claimed(tree: object, kind: Kind) -> ObjectRef:

@@ -143,7 +143,7 @@ def _items_of(field: Field, name: str) -> list[Field]:
 
 
 def _read_named_port(field: Field) -> NamedPort | None:
-    before = len(field.findings.faults)
+    before = field.findings.count
     field.fields()
     name, number = field.at("name"), field.at("containerPort")
     word, port, protocol = name.text(), number.integer(), read_protocol(field.at("protocol"))
@@ -155,7 +155,7 @@ def _read_named_port(field: Field) -> NamedPort | None:
     name.passes(check_port_name, word)
     if port is not None:
         number.passes(check_port_number, port)
-    if port is None or protocol is None or len(field.findings.faults) > before:
+    if port is None or protocol is None or field.findings.count > before:
         return None
     return NamedPort(word, protocol.value, port)
 

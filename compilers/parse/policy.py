@@ -11,6 +11,7 @@ from compilers.model.faults import Fault
 from compilers.model.policy import NetworkPolicy, PolicyRule, Side
 from compilers.model.selector import EVERYTHING, LabelSelector, quoted
 from compilers.model.words import Direction
+from compilers.parse.bounds import MOST_VALUES, holds_more
 from compilers.parse.field import Field, Origin, Parsed
 from compilers.parse.identity import NETWORK_POLICY, identify
 from compilers.parse.places import Positions
@@ -37,13 +38,13 @@ def parse_policy(tree: object, origin: Origin, positions: Positions = _NOWHERE) 
     findings, identity = identify(tree, NETWORK_POLICY, origin, positions)
     if identity is None:
         return Parsed(None, tuple(findings.faults), tuple(findings.warnings))
-    before = len(findings.faults)
+    before = findings.count
     identity.top.fields(_TOP)
     spec = identity.top.at("spec")
     spec.fields(_SPEC)
     # An unknown field beside the known ones may be any of them misspelt (`sepc`, `policytypes`), or be new and mean
     # anything.
-    every_field_known = len(findings.faults) == before
+    every_field_known = findings.count == before
     subject = _read_subject(spec)
     named = _read_directions(spec)
     directions = named if every_field_known else _BOTH
@@ -64,7 +65,7 @@ def parse_policy(tree: object, origin: Origin, positions: Positions = _NOWHERE) 
 
 
 def _read_side(field: Field, direction: Direction) -> tuple[tuple[PolicyRule, ...], tuple[Fault, ...]]:
-    before = len(field.findings.faults)
+    before = field.findings.count
     rules = read_rules(field, direction)
     return rules, field.findings.since(before)
 
@@ -80,6 +81,9 @@ def _read_subject(spec: Field) -> LabelSelector | None:
     field = spec.at("podSelector")
     # API, podSelector: "An empty selector matches all pods in the policy's namespace. [...] This field is optional. If
     # it is not specified, it defaults to an empty selector."
+    if holds_more(field.value, MOST_VALUES):
+        field.fault(f"holds more than {MOST_VALUES:,} values")
+        return None
     return EVERYTHING if field.absent else read_selector(field)
 
 
@@ -87,11 +91,12 @@ def _read_directions(spec: Field) -> tuple[Direction, ...]:
     if not isinstance(spec.value, dict | None):
         return _BOTH
     types, egress = spec.at("policyTypes"), spec.at("egress")
-    before = len(spec.findings.faults)
-    named = [_read_direction(item) for item in types.items()]
-    if len(named) > len(_BOTH):
+    before = spec.findings.count
+    listed = types.items()
+    if len(listed) > len(_BOTH):
         types.fault("names more than two types: Ingress, Egress or both")
-    if len(spec.findings.faults) > before:
+    named = [_read_direction(item) for item in listed[: len(_BOTH)]]
+    if spec.findings.count > before:
         return _BOTH
     if named:
         return _in_order(direction for direction in named if direction is not None)

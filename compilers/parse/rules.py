@@ -13,6 +13,7 @@ from compilers.model.port import PortMatch, check_port_name, check_port_number
 from compilers.model.selector import quoted
 from compilers.model.words import Direction, Network, Protocol
 from compilers.parse.addresses import read_network
+from compilers.parse.bounds import MOST_COMBINATIONS, MOST_VALUES, combinations, holds_more
 from compilers.parse.field import Field, Origin, shown
 from compilers.parse.selectors import read_selector
 
@@ -24,6 +25,16 @@ _PROTOCOLS: Final = {protocol.value: protocol for protocol in Protocol}
 
 def read_rules(field: Field, direction: Direction) -> tuple[PolicyRule, ...]:
     """The rules of `spec.ingress` or `spec.egress`. Where faults were noted they are not whole: do not use them."""
+    if holds_more(field.value, MOST_VALUES):
+        field.fault(f"holds more than {MOST_VALUES:,} values: write several policies")
+        return ()
+    count = combinations(field.value, direction.peer_field)
+    if count > MOST_COMBINATIONS:
+        field.fault(
+            f"has {count:,} combinations of a peer and a port, at most {MOST_COMBINATIONS:,} are read: "
+            "write several policies, or ranges instead of single ports"
+        )
+        return ()
     return tuple(_read_rule(item, direction) for item in field.items())
 
 
@@ -60,7 +71,7 @@ def _read_peer(field: Field) -> Peer | None:
 def _read_block(field: Field) -> IpBlock | None:
     if field.absent:
         return None
-    before = len(field.findings.faults)
+    before = field.findings.count
     field.fields(_BLOCK)
     cidr = field.at("cidr")
     if cidr.absent and isinstance(field.value, dict):
@@ -68,7 +79,7 @@ def _read_block(field: Field) -> IpBlock | None:
     text = cidr.text()
     network = None if text is None else read_network(cidr, text)
     excepts = [_read_except(item, network) for item in field.at("except").items()]
-    if network is None or len(field.findings.faults) > before:
+    if network is None or field.findings.count > before:
         return None
     return IpBlock(network, tuple(block for block in excepts if block is not None))
 
@@ -97,13 +108,13 @@ def _read_except(field: Field, cidr: Network | None) -> Network | None:
 
 def read_port(field: Field) -> PortMatch | None:
     """One entry of `ports`; None and faults when it cannot be read."""
-    before = len(field.findings.faults)
+    before = field.findings.count
     if field.absent:
         field.fault("is nothing (null): write {} for every TCP port")
     field.fields(_PORT)
     protocol = read_protocol(field.at("protocol"))
     port, end_port = _read_port_or_name(field.at("port")), _read_number(field.at("endPort"))
-    if protocol is None or len(field.findings.faults) > before:
+    if protocol is None or field.findings.count > before:
         return None
     try:
         return PortMatch(protocol, port, end_port)

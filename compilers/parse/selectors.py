@@ -42,11 +42,11 @@ def read_selector(field: Field) -> LabelSelector | None:
     """The selector; None when there is none, or with faults when any part of it cannot be read."""
     if field.absent:
         return None
-    before = len(field.findings.faults)
+    before = field.findings.count
     field.fields(_SELECTOR)
     labels = read_labels(field.at("matchLabels"))
     requirements = [_read_requirement(item) for item in field.at("matchExpressions").items()]
-    if len(field.findings.faults) > before:
+    if field.findings.count > before:
         return None
     return LabelSelector(
         tuple(labels.items()), tuple(requirement for requirement in requirements if requirement is not None)
@@ -54,12 +54,12 @@ def read_selector(field: Field) -> LabelSelector | None:
 
 
 def _read_requirement(field: Field) -> Requirement | None:
-    before = len(field.findings.faults)
+    before = field.findings.count
     if field.absent:
         field.fault("must be a mapping with key and operator, found nothing (null)")
     field.fields(_REQUIREMENT)
     key, operator, values = _read_key(field), _read_operator(field), _read_values(field.at("values"))
-    if key is None or operator is None or len(field.findings.faults) > before:
+    if key is None or operator is None or field.findings.count > before:
         return None
     try:
         return Requirement(key, operator, values)

@@ -12,8 +12,10 @@ from typing import Final
 
 from compilers.compile import Compiler
 from compilers.model.cluster import Pod
+from compilers.model.faults import Fault
 from compilers.model.words import Address
 from compilers.ruleset.owners import Owners, ended, owners_of
+from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.sessions import Desired
 from policy_controller.controller.store import State, Store
@@ -40,6 +42,8 @@ class Round:
     owners: Owners = field(default_factory=dict)
     ended: frozenset[Address] = frozenset()
     """Addresses that are no longer those of the pods they were in the round before."""
+    without_room: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
+    """By node: policies whose pods are closed because they take up more than there is room for."""
 
 
 class CompileLoop:
@@ -57,6 +61,11 @@ class CompileLoop:
         self.revision: int | None = None
         """The store's revision that was compiled last; None before the first time."""
         self.failures = 0
+
+    @property
+    def without_room(self) -> tuple[Fault, ...]:
+        """Policies whose pods are closed on a connected node because they take up too much room, sorted."""
+        return tuple(sorted({fault for faults in self._last.without_room.values() for fault in faults}))
 
     def subscribe(self, listener: Callable[[float], None]) -> None:
         """Call `listener` after every round, with the seconds it took."""
@@ -128,26 +137,35 @@ def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
         except Exception:
             # The nodes keep what they have, and the next state may compile: what ended until then, it tells.
             log.exception("the cluster state does not compile")
-            return Round(None, before, owners=last.owners)
+            return Round(None, before, owners=last.owners, without_room=last.without_room)
     desired: dict[str, Desired] = {}
+    without_room: dict[str, tuple[Fault, ...]] = {}
     failed: list[str] = []
     for node in nodes:
         if node in known:
             desired[node] = Desired(known[node].rule_set, state.stands, known[node].digest)
+            without_room[node] = last.without_room.get(node, ())
             continue
         try:
-            desired[node] = _desired(compiler, node, state, before.get(node))
+            compiled = compiler.compiled(node)
+            desired[node] = _desired(compiled.rule_set, state, before.get(node))
+            without_room[node] = compiled.faults
         except Exception:
             # One node that does not compile must not keep the others from being served.
             log.exception("the rule set of node %s does not compile", node)
             failed.append(node)
     return Round(
-        compiler, desired, tuple(failed), state.cluster.conflicts, owners, ended(last.owners, owners)
+        compiler,
+        desired,
+        tuple(failed),
+        state.cluster.conflicts,
+        owners,
+        ended(last.owners, owners),
+        without_room,
     )
 
 
-def _desired(compiler: Compiler, node: str, state: State, before: Desired | None) -> Desired:
-    rule_set = compiler.node(node)
+def _desired(rule_set: RuleSet, state: State, before: Desired | None) -> Desired:
     if before is not None and before.rule_set == rule_set:
         return Desired(before.rule_set, state.stands, before.digest)
     return Desired.of(rule_set, state.stands)

@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from policy_controller.controller.compile_loop import CompileLoop
-from policy_controller.controller.events import PolicyEvents, invalid_policies
+from policy_controller.controller.complaints import invalid_policies
+from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
@@ -58,6 +59,11 @@ class OperatorCollector(Collector):
             objects.add_metric([kind.value], self._store.count(kind))
         yield objects
         yield _gauge("invalid_policies", "Policies with faults.", len(invalid_policies(self._store)))
+        yield _gauge(
+            "policies_without_room",
+            "Policies that take up too much for a node, whose pods are closed.",
+            len({fault.object for fault in self._compile_loop.without_room}),
+        )
         yield _counter("unreadable_objects", "Objects without a readable name.", self._store.unreadable)
         yield _gauge(
             "synced",

@@ -17,6 +17,7 @@ from typing import Any, Final
 from policy_controller.clock import Clock
 from policy_controller.controller.api import Kr8sApi
 from policy_controller.controller.compile_loop import CompileLoop
+from policy_controller.controller.complaints import complaints
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
 from policy_controller.controller.health import admin_address, serving
@@ -72,11 +73,12 @@ class Operator:
         self.streams = NodeStreams()
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
-        self.events = PolicyEvents(self.store, api, clock)
+        self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.server = EnforcementServer(self.streams, clock)
         self.watches = Watches(lambda: registry(self.store, self.relister.request, api.connection), clock)
         self.store.subscribe(self.compile_loop.wake)
         self.store.subscribe(self.events.wake)
+        self.compile_loop.subscribe(lambda _: self.events.wake())
         self.streams.subscribe(self.compile_loop.wake)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.admin_url = ""
@@ -125,7 +127,8 @@ class Operator:
 
     def status(self) -> dict[str, Any]:
         """The document of /status."""
-        return status_document(self.store, self.streams, self.relister.synced.is_set())
+        told = complaints(self.store, self.compile_loop.without_room)
+        return status_document(self.store.cluster(), self.streams, told, self.relister.synced.is_set())
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")

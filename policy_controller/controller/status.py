@@ -3,32 +3,42 @@
 Knows its schema, `status/v1`. Strings from the cluster are values in it, never syntax.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from policy_controller.controller.events import consequence_of, invalid_policies
+from compilers.model.cluster import Cluster
+from policy_controller.controller.complaints import Complaint
 from policy_controller.controller.sessions import SessionStatus
-from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 
 SCHEMA: Final = "status/v1"
+MOST_POLICIES: Final = 1_000
+MOST_FAULTS: Final = 10
+"""Of one policy. Whoever writes policies must not make the document as long as they like."""
 
 
-def status_document(store: Store, streams: NodeStreams, synced: bool) -> dict[str, Any]:
-    """Nodes that exist or are connected, and invalid policies, each sorted."""
-    cluster, statuses = store.cluster(), streams.statuses()
+def status_document(
+    cluster: Cluster, streams: NodeStreams, told: Sequence[Complaint], synced: bool
+) -> dict[str, Any]:
+    """Nodes that exist or are connected, and policies with faults, each sorted; of many the first, and how many."""
+    statuses = streams.statuses()
     names = sorted({*cluster.nodes, *statuses})
     return {
         "schema": SCHEMA,
         "synced": synced,
         "nodes": [_node(name, statuses.get(name)) for name in names],
+        "policyCount": len(told),
         "policies": [
             {
-                "namespace": policy.namespace,
-                "name": policy.name,
-                "faults": [{"field": fault.where, "reason": fault.reason} for fault in policy.faults],
-                "consequence": consequence_of(policy),
+                "namespace": complaint.policy.namespace,
+                "name": complaint.policy.name,
+                "faultCount": len(complaint.faults),
+                "faults": [
+                    {"field": fault.where, "reason": fault.reason} for fault in complaint.faults[:MOST_FAULTS]
+                ],
+                "consequence": complaint.consequence,
             }
-            for policy in invalid_policies(store)
+            for complaint in told[:MOST_POLICIES]
         ],
     }
 

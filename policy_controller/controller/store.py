@@ -8,7 +8,7 @@ alone: reordered, repeated or squashed, they end in the same one.
 """
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -188,7 +188,9 @@ class Store:
     def policies(self, refs: Iterable[ObjectRef]) -> Mapping[ObjectRef, NetworkPolicy]:
         """Those of these policies that there are."""
         wanted = frozenset(refs)
-        return {policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted}
+        return {
+            policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted
+        }
 
     def count(self, kind: Kind) -> int:
         """How many objects of a kind there are."""
@@ -252,14 +254,17 @@ class Store:
             listener()
 
 
-def _with_own_uids(pods: Iterable[Pod]) -> Iterator[Pod]:
+def _with_own_uids(pods: list[Pod]) -> list[Pod]:
     """The pods, each with a uid that no other has: a rule set tells them by it, and two of one would have none.
 
     An API server gives every object a uid of its own. Should it not, the first by name keeps what it says.
     """
+    if len({pod.uid for pod in pods}) == len(pods):
+        return pods
     taken: set[str] = set()
+    own: list[Pod] = []
     for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name)):
-        if pod.uid in taken:
-            pod = replace(pod, uid=made_uid(POD, pod.namespace, pod.name))  # noqa: PLW2901 - the same pod
-        taken.add(pod.uid)
-        yield pod
+        uid = made_uid(POD, pod.namespace, pod.name) if pod.uid in taken else pod.uid
+        taken.add(uid)
+        own.append(replace(pod, uid=uid))
+    return own

@@ -6,8 +6,7 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
-from compilers.compile import Compiler
-from compilers.compile.compiler import Compiled
+from compilers.compile import Compiled, Compiler
 from compilers.compile.outline import CLOSED_POLICIES
 from compilers.compile.room import CLASS, MOST_PODS, NODE, Load, Room, closed
 from compilers.model.block import IpBlock

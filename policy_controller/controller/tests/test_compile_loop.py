@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from compilers.compile import Compiler
+from compilers.compile import Compiled, Compiler
+from compilers.compile.room import CLASS
 from compilers.ruleset.delta import apply
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
@@ -105,9 +106,9 @@ async def test_only_connected_nodes_are_compiled_and_one_that_comes_is_at_once(
     compiled: list[str] = []
 
     class Counting(Compiler):
-        def node(self, name: str) -> RuleSet:
+        def compiled(self, name: str) -> Compiled:
             compiled.append(name)
-            return super().node(name)
+            return super().compiled(name)
 
     monkeypatch.setattr(module, "Compiler", Counting)
     lab.streams.open("node-a")
@@ -137,10 +138,10 @@ async def test_a_node_that_does_not_compile_keeps_the_others_served(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(Compiler):
-        def node(self, name: str) -> RuleSet:
+        def compiled(self, name: str) -> Compiled:
             if name == "node-a":
                 raise ZeroDivisionError
-            return super().node(name)
+            return super().compiled(name)
 
     stream_a, stream_b = lab.streams.open("node-a"), lab.streams.open("node-b")
     monkeypatch.setattr(module, "Compiler", Failing)
@@ -198,3 +199,17 @@ async def test_an_address_conflict_is_logged_once_while_it_lasts(
     assert [record.getMessage() for record in caplog.records if "10.0.0.1" in record.getMessage()] == [
         "10.0.0.1 is reported by 2 pods; it counts as Pod shop/web alone"
     ]
+
+
+async def test_a_policy_that_there_is_no_room_for_is_told_and_the_others_are_served(lab: Lab) -> None:
+    stream = lab.streams.open("node-a")
+    peers = [{"podSelector": {"matchLabels": {"app": f"a{number}"}}} for number in range(CLASS.sets + 1)]
+    lab.put(Kind.POLICY, policy("large", {"podSelector": {}, "ingress": [{"from": peers}]}, version=9))
+    lab.put(Kind.POD, pod("other", namespace="ops", address="10.0.0.7", version=10))
+    lab.put(Kind.POLICY, policy("good", namespace="ops", version=11))
+    lab.synced.set()
+    await lab.round()
+    sent = lab.sent(stream)
+    assert {ref.name for part in sent.classes.values() for ref in part.policies} >= {"good", "large"}
+    (fault,) = lab.loop.without_room
+    assert fault.object.name == "large"

@@ -5,10 +5,9 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from compilers.compile import Compiler
+from compilers.compile import Compiled, Compiler
 from compilers.model.words import Address
 from compilers.ruleset.digest import digest_of
-from compilers.ruleset.rule_set import RuleSet
 from policy_controller.controller import compile_loop as module
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.streams import REMEMBERED_ADDRESSES, EndedAddresses, NodeStream
@@ -109,7 +108,7 @@ async def test_a_node_that_does_not_compile_hears_of_it_with_the_state_that_does
     lab.heard(stream)
 
     class Failing(Compiler):
-        def node(self, name: str) -> RuleSet:
+        def compiled(self, name: str) -> Compiled:
             raise ZeroDivisionError
 
     monkeypatch.setattr(module, "Compiler", Failing)

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from compilers.model.faults import Fault, ObjectRef
+from policy_controller.controller.complaints import LONGEST_MESSAGE, message_of
 from policy_controller.controller.events import (
-    LONGEST_MESSAGE,
     PAUSE_SECONDS,
     RETRY_SECONDS,
     PolicyEvents,
-    message_of,
 )
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.store import Store
@@ -31,9 +30,10 @@ class Lab:
     store: Store = field(default_factory=Store)
     api: FakeApi = field(default_factory=FakeApi)
     clock: FakeClock = field(default_factory=FakeClock)
+    without_room: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
-        self.events = PolicyEvents(self.store, self.api, self.clock)
+        self.events = PolicyEvents(self.store, self.api, self.clock, lambda: self.without_room)
         self.store.subscribe(self.events.wake)
         self.task = asyncio.create_task(self.events.run())
 
@@ -129,3 +129,21 @@ def test_a_message_fits_and_ends_with_the_consequence(reasons: list[str]) -> Non
     assert len(message) <= LONGEST_MESSAGE
     assert message.startswith(f"spec: {reasons[0][:5]}")
     assert message.endswith("It is closed.")
+
+
+async def test_a_policy_that_there_is_no_room_for_is_told_as_one_with_faults(lab: Lab) -> None:
+    await lab.put("large", SOUND, 1)
+    assert not lab.api.events
+    ref = ObjectRef("NetworkPolicy", "shop", "large")
+    lab.without_room = (Fault(ref, ("spec", "ingress"), "this policy has more than 16,384 rules"),)
+    lab.events.wake()
+    await lab.clock.advance(PAUSE_SECONDS)
+    assert text(lab.api.events[0], "message") == "spec.ingress: this policy has more than 16,384 rules."
+
+
+async def test_policies_that_share_a_uid_are_each_told(lab: Lab) -> None:
+    for number in (1, 2):
+        tree = policy(f"policy-{number}", BROKEN, version=number, uid="same")
+        lab.store.put(Kind.POLICY, tree)
+    await lab.clock.advance(5 * PAUSE_SECONDS)
+    assert len(lab.api.events) == 2
