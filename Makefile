@@ -33,6 +33,7 @@ system:
 	{ command -v nft || test -x /usr/sbin/nft; } >/dev/null 2>&1 || missing="$$missing nftables"; \
 	test -d /usr/lib/python3/dist-packages/nftables || missing="$$missing python3-nftables"; \
 	{ command -v ip || test -x /usr/sbin/ip; } >/dev/null 2>&1 || missing="$$missing iproute2"; \
+	{ command -v iptables-legacy-restore || test -x /usr/sbin/iptables-legacy-restore; } >/dev/null 2>&1 || missing="$$missing iptables"; \
 	test -e /etc/ssl/certs/ca-certificates.crt || missing="$$missing ca-certificates"; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
