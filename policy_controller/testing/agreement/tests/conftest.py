@@ -10,7 +10,9 @@ from compilers.evaluate.tests.stage import OUTSIDE
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.places import outside, pod_places
 from policy_controller.testing.agreement.tests.scene import BASE, PORTS, STRANGERS, everybody
+from policy_controller.testing.agreement.tests.service_town import Town
 from policy_controller.testing.examples import NODES
+from policy_controller.testing.kube_proxy import Mode
 from policy_controller.testing.laboratory import NetworkKind
 
 
@@ -26,3 +28,19 @@ async def stage(network: NetworkKind) -> AsyncIterator[Stage]:
     beyond = outside(map(ip_address, (*OUTSIDE, *STRANGERS)))
     async with Stage(BASE, NODES, (*pod_places([everybody()]), beyond), PORTS, network) as stage:
         yield stage
+
+
+@pytest.fixture(scope="module")
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """How kube-proxy works; a module about Services says with service_town.ON_EVERY_NETWORK which modes it tries where."""
+    mode: Mode = request.param
+    return mode
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def town(stage: Stage, mode: Mode) -> AsyncIterator[Town]:
+    """The stage with a kube-proxy on every node."""
+    town = Town(stage, mode)
+    town.open()
+    yield town
+    town.close()
