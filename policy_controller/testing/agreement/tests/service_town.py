@@ -35,7 +35,7 @@ from policy_controller.testing.probe import Outcome, Probe, ProbeResult
 
 SERVICE_NETWORKS: Final = (ip_network("10.96.0.0/16"), ip_network("fd96::/64"))
 EXTERNAL_IPS: Final = (ip_address("198.51.100.7"), ip_address("2001:db8:f00d::7"))
-"""A load balancer's addresses, which the outside host reaches through node-a."""
+"""A load balancer's addresses. The outside host reaches them, and those of Services, through node-a."""
 NODE_A, NODE_B = "node-a", "node-b"
 HOST_PORT: Final = 9100
 """Where a process of a node (or a hostNetwork pod) answers."""
@@ -115,17 +115,18 @@ class Town:
         ]
 
     def open(self) -> None:
-        """Give nodes and the outside host the routes that a default route stands for; skip if the kernel lacks the mode."""
+        """Give nodes the routes that a default route stands for, and the outside host its way in; skip if the kernel lacks the mode."""
         try:
             self.serve()
         except UnfitKernelError as reason:
             pytest.skip(str(reason))
-        for node in self.stage.laboratory.nodes.values():
-            for network in SERVICE_NETWORKS:
-                command(node.namespace, "ip", "route", "replace", str(network), "dev", "eth0")
         beyond = self.stage.endpoint(ip_address(OUTSIDE[0])).namespace
-        for address, gateway in zip(EXTERNAL_IPS, self.stage.node(NODE_A).addresses, strict=True):
-            command(beyond, "ip", "route", "replace", str(address), "via", str(gateway))
+        first = self.stage.node(NODE_A).addresses
+        for network in (*SERVICE_NETWORKS, *map(ip_network, EXTERNAL_IPS)):
+            for node in self.stage.laboratory.nodes.values():
+                command(node.namespace, "ip", "route", "replace", str(network), "dev", "eth0")
+            gateway = next(address for address in first if address.version == network.version)
+            command(beyond, "ip", "route", "replace", str(network), "via", str(gateway))
 
     def serve(self, *services: ServicePort) -> None:
         """Have every node's kube-proxy serve these Services and no others."""
