@@ -100,6 +100,11 @@ class Stage:
         """Every address that someone answers to here."""
         return frozenset(self._namespaces)
 
+    @property
+    def network(self) -> NetworkKind:
+        """The kind of its pod network."""
+        return self._network
+
     def node(self, name: str) -> Node:
         """A node by name. Raises KeyError."""
         return self.laboratory.nodes[name]

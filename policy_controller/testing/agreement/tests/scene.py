@@ -1,5 +1,6 @@
 """What the tests here share: the base as it ships, where the examples are, and three ways to ask for one verdict."""
 
+import itertools
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -50,6 +51,7 @@ SUBJECTS: Final = tuple(
 )
 """Pods to try one policy each on, so that many policies are tried at once."""
 
+WAYS: Final = "ways around a gate tried, none of them open"
 Record = Callable[[str, object], None]
 Row = tuple[str, str, str, str]
 """Source, destination, service and verdict, as compilers.evaluate.tests.stage writes them."""
@@ -73,10 +75,15 @@ def command(namespace: str, *words: str, text: str = "") -> str:
     return done.stdout
 
 
-async def wrong_verdicts(
+def on(stage: Stage, what: str) -> str:
+    """The name under which something is counted on the stage's pod network."""
+    return f"{what} ({stage.network.value})"
+
+
+async def wrong_by_row(
     stage: Stage, state: Cluster, expected: Iterable[tuple[Traffic, Verdict]]
-) -> list[str]:
-    """One line for each way (evaluator, walk, packets) that does not give the expected verdict.
+) -> list[list[str]]:
+    """For each row one line for each way (evaluator, walk, packets) that does not give the expected verdict.
 
     The stage must hold what is compiled from the cluster.
     """
@@ -89,12 +96,21 @@ async def wrong_verdicts(
             "walk": walk.verdict(traffic),
             "packets": seen.verdict,
         }
-        wrong += [
-            f"{traffic}: {way}: {found and found.value}, not {verdict.value} ({seen.result.outcome.value})"
-            for way, found in ways.items()
-            if found is not verdict
-        ]
+        wrong.append(
+            [
+                f"{traffic}: {way}: {found and found.value}, not {verdict.value} ({seen.result.outcome.value})"
+                for way, found in ways.items()
+                if found is not verdict
+            ]
+        )
     return wrong
+
+
+async def wrong_verdicts(
+    stage: Stage, state: Cluster, expected: Iterable[tuple[Traffic, Verdict]]
+) -> list[str]:
+    """The lines of all rows."""
+    return list(itertools.chain.from_iterable(await wrong_by_row(stage, state, expected)))
 
 
 async def assert_rows(stage: Stage, state: Cluster, rows: Iterable[Row]) -> int:

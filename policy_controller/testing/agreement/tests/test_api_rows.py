@@ -14,7 +14,7 @@ from compilers.evaluate.tests.test_port_rows import EGRESS_NAMES, PORTS, SERVICE
 from compilers.evaluate.tests.test_selection_and_peers import PEERS
 from compilers.model.policy import NetworkPolicy, PolicyRule
 from policy_controller.testing.agreement.packets import Stage
-from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, everybody, subject
+from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, everybody, on, subject
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -33,7 +33,7 @@ async def test_selectors_select_pods_of_their_scope_and_nothing_else(
         for end, verdict in expected.items():
             rows.append((end, subject(number), "TCP 80", verdict))
             rows.append((subject(number), end, "TCP 80", verdict))
-    record_property("rows of the API with packets", await assert_rows(stage, state, rows))
+    record_property(on(stage, "rows of the API with packets"), await assert_rows(stage, state, rows))
 
 
 async def test_a_block_is_its_cidr_without_its_own_excepts(stage: Stage, record_property: Record) -> None:
@@ -43,7 +43,7 @@ async def test_a_block_is_its_cidr_without_its_own_excepts(stage: Stage, record_
     for number, (_, address, verdict) in enumerate(BLOCKS):
         rows.append((address, subject(number), "TCP 80", verdict))
         rows.append((subject(number), address, "TCP 80", verdict))
-    record_property("rows of the API with packets", await assert_rows(stage, state, rows))
+    record_property(on(stage, "rows of the API with packets"), await assert_rows(stage, state, rows))
 
 
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
@@ -62,7 +62,7 @@ async def test_numbers_ranges_and_protocols_admit_exactly_what_they_name(
     for number, (_, admitted) in enumerate(PORTS):
         ends = ("ops/web", subject(number)) if direction == "ingress" else (subject(number), "ops/web")
         rows += [(*ends, service, "allowed" if service in admitted else "denied") for service in SERVICES]
-    record_property("rows of the API with packets", await assert_rows(stage, state, rows))
+    record_property(on(stage, "rows of the API with packets"), await assert_rows(stage, state, rows))
 
 
 async def test_named_port_of_an_egress_rule_resolves_per_destination_pod(
@@ -83,4 +83,4 @@ async def test_named_port_of_an_egress_rule_resolves_per_destination_pod(
                     verdict = "allowed" if (end, port) in admitted else "denied"
                     yield subject(number), end, f"TCP {port}", verdict
 
-    record_property("rows of the API with packets", await assert_rows(stage, state, rows()))
+    record_property(on(stage, "rows of the API with packets"), await assert_rows(stage, state, rows()))

@@ -22,7 +22,7 @@ from compilers.model.cluster import Cluster, Ending, Namespace, Phase, PodNetwor
 from compilers.model.port import NamedPort
 from compilers.model.selector import EVERYTHING
 from policy_controller.testing.agreement.packets import Stage
-from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows
+from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, on
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -191,8 +191,46 @@ CASES: dict[str, tuple[Cluster, list[Row]]] = {
 }
 
 
+BY_POD_AND_NAMESPACE = policy("shop/p", labels("app=db"), ingress=[rule([spaces("team=ops", "app=web")])])
+CHANGES: dict[str, Cluster] = {
+    "the label of a pod on another node": cluster(
+        BY_POD_AND_NAMESPACE, pods=changed("ops/web", labels={"app": "other"})
+    ),
+    "the label of a namespace": Cluster.of(
+        [Namespace("shop", {"team": "shop"}), Namespace("ops", {"team": "new"})],
+        PODS,
+        [BY_POD_AND_NAMESPACE],
+        NODES,
+    ),
+}
+
+
+@pytest.mark.parametrize("after", CHANGES.values(), ids=CHANGES.keys())
+async def test_a_peer_follows_at_once(stage: Stage, after: Cluster, record_property: Record) -> None:
+    # Kubernetes, on what changes the effect of a policy: "if the relevant labels of the namespaces/pods selected by the
+    # policy (both subject and peers) are changed".
+    before = cluster(BY_POD_AND_NAMESPACE)
+    count = 0
+    for state, verdict in ((before, "allowed"), (after, "denied"), (before, "allowed")):
+        rows = [("ops/web", "shop/db", "TCP 80", verdict), ("ops/scraper", "shop/db", "TCP 80", "denied")]
+        count += await assert_rows(stage, state, rows)
+    record_property(on(stage, "rows of cluster states with packets"), count)
+
+
+async def test_isolation_follows_the_label_of_the_subject_at_once(
+    stage: Stage, record_property: Record
+) -> None:
+    closed = policy("shop/p", labels("app=db"), ingress=[], egress=[])
+    count = 0
+    for app, verdict in (("db", "denied"), ("other", "allowed"), ("db", "denied")):
+        rows = [("ops/web", "shop/db", "TCP 80", verdict), ("shop/db", "ops/web", "TCP 80", verdict)]
+        state = cluster(closed, pods=changed("shop/db", labels={"app": app}))
+        count += await assert_rows(stage, state, rows)
+    record_property(on(stage, "rows of cluster states with packets"), count)
+
+
 @pytest.mark.parametrize(("state", "rows"), CASES.values(), ids=CASES.keys())
 async def test_packets_and_walk_and_evaluator_agree_that(
     stage: Stage, state: Cluster, rows: list[Row], record_property: Record
 ) -> None:
-    record_property("rows of cluster states with packets", await assert_rows(stage, state, rows))
+    record_property(on(stage, "rows of cluster states with packets"), await assert_rows(stage, state, rows))

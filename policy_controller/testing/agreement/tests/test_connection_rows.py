@@ -23,6 +23,7 @@ from policy_controller.testing.agreement.tests.scene import (
     assert_rows,
     command,
     everybody,
+    on,
     subject,
 )
 from policy_controller.testing.agreement.tests.talk import LONG, talking
@@ -54,7 +55,7 @@ async def test_replies_pass_every_default_deny(stage: Stage, record_property: Re
         for service in ("TCP 80", "UDP 53", "SCTP 80")
     ]
     state = only_web_may("TCP 80", "UDP 53", "SCTP 80")
-    record_property("rows of connections with packets", await assert_rows(stage, state, rows))
+    record_property(on(stage, "rows of connections with packets"), await assert_rows(stage, state, rows))
 
 
 async def test_icmp_unreachable_of_an_allowed_connection_passes_every_default_deny(stage: Stage) -> None:
@@ -149,7 +150,7 @@ async def test_a_deleted_policy_opens_its_pods_and_leaves_nothing_in_the_kernel(
         assert (held.inet.chains, held.bridge) == (empty.inet.chains, empty.bridge)
         assert [one.declaration for one in held.inet.sets] == [one.declaration for one in empty.inet.sets]
         assert not any(one.elements for one in held.inet.maps)
-    record_property("rows of connections with packets", count)
+    record_property(on(stage, "rows of connections with packets"), count)
 
 
 async def test_an_address_that_moves_has_its_new_owners_permissions_at_once(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from compilers.model.words import Address
 from compilers.nftables.render import FRAMES_SLOT, LINK_LOCAL_SLOT, Tables
 from compilers.nftables.table import Table
 from policy_controller.testing.agreement.packets import Stage
-from policy_controller.testing.agreement.tests.scene import command
+from policy_controller.testing.agreement.tests.scene import WAYS, Record, command, on
 from policy_controller.testing.laboratory import NetworkKind, inside
 from policy_controller.testing.probe import DOT1AD, Endpoint, Outcome, Probe, Tag, Transport, UdpFrame
 from policy_controller.testing.probe.sockets import open_socket
@@ -93,7 +93,7 @@ def on_bridge(stage: Stage) -> dict[str, tuple[Endpoint, Address]]:
 
 
 @pytest.mark.parametrize("door", EXPECTED)
-async def test_the_link_local_door(stage: Stage, door: str) -> None:
+async def test_the_link_local_door(stage: Stage, door: str, record_property: Record) -> None:
     # RFC 4291, 2.8: every interface has an fe80:: address; no API object tells it, so no gate can name it.
     await stand(stage, door, LINK_LOCAL_SLOT)
     ways = on_bridge(stage)
@@ -109,6 +109,8 @@ async def test_the_link_local_door(stage: Stage, door: str) -> None:
         (name, transport): result.outcome for (name, transport, _), result in zip(asked, results, strict=True)
     }
     assert found == {(name, transport): EXPECTED[door] for name, transport, _ in asked}
+    if door == "shut":
+        record_property(on(stage, WAYS), len(asked))
 
 
 async def test_the_link_local_door_of_a_node_without_isolated_pods_stands_open(stage: Stage) -> None:
@@ -174,7 +176,7 @@ async def arrives(stage: Stage, source: Pod, destination: Pod, family: int, kind
 @pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("kind", [*TAGS, PPPOE])
 async def test_the_door_for_frames_that_no_ip_hook_sees(
-    stage: Stage, kind: str, family: int, door: str
+    stage: Stage, kind: str, family: int, door: str, record_property: Record
 ) -> None:
     # br_netfilter shows the IP hooks plain IPv4 and IPv6 frames only, while a pod's kernel takes a priority tag off.
     await stand(stage, door, FRAMES_SLOT)
@@ -185,6 +187,8 @@ async def test_the_door_for_frames_that_no_ip_hook_sees(
     ]
 
     assert found == [door == "open"] * 2
+    if door == "shut":
+        record_property(on(stage, WAYS), len(found))
 
 
 @pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])

@@ -9,7 +9,7 @@ import pytest_asyncio
 from compilers.evaluate.ends import OutsideEnd
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.places import outside, pod_places
-from policy_controller.testing.agreement.tests.scene import BASE, EXAMPLES, Record, wrong_verdicts
+from policy_controller.testing.agreement.tests.scene import BASE, EXAMPLES, Record, on, wrong_verdicts
 from policy_controller.testing.examples import NODES, Example, examples_in, load_example
 from policy_controller.testing.laboratory import NetworkKind
 
@@ -48,5 +48,5 @@ async def test_every_row_of_an_example_holds_three_ways(
     )
 
     assert not wrong, "\n".join(wrong)
-    record_property("examples, evaluator == walk == packets", 1)
-    record_property("rows of examples, evaluator == walk == packets", len(example.expectations))
+    record_property(on(stage, "examples, evaluator == walk == packets"), 1)
+    record_property(on(stage, "rows of examples, evaluator == walk == packets"), len(example.expectations))

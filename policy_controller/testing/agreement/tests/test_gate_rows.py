@@ -1,5 +1,6 @@
 """Both gates, nodes and the pod itself, with packets: who may open a connection, and what is never dropped."""
 
+from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
 
 import pytest
@@ -8,8 +9,9 @@ from compilers.evaluate.decision import Verdict
 from compilers.evaluate.tests.stage import OUTSIDE, PODS, block, cluster, labels, pods, policy, rule
 from compilers.evaluate.tests.test_traffic_rows import GATES
 from compilers.model.cluster import Cluster
+from compilers.model.policy import Peer
 from compilers.model.selector import EVERYTHING
-from compilers.model.words import Direction
+from compilers.model.words import Address, Direction
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.scene import (
     FAR,
@@ -19,15 +21,22 @@ from policy_controller.testing.agreement.tests.scene import (
     assert_rows,
     command,
     everybody,
+    on,
     subject,
 )
+from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
 CLOSED = policy("shop/closed", EVERYTHING, ingress=[], egress=[])
 EACH = ("TCP 80", "UDP 53", "SCTP 80", "ICMP")
-WEB, API, DB = PODS[:3]
+WEB, API, DB, _, SCRAPER = PODS
+
+
+def exactly(addresses: Iterable[Address]) -> list[Peer]:
+    """Blocks of one address each."""
+    return [block(f"{address}/{address.max_prefixlen}") for address in addresses]
 
 
 async def test_egress_of_the_source_and_ingress_of_the_destination_must_both_allow(
@@ -47,7 +56,9 @@ async def test_egress_of_the_source_and_ingress_of_the_destination_must_both_all
             rows += [(subject(number), subject(there), service, verdict.value) for service in EACH]
     assert {verdict for *_, verdict in rows} == {verdict.value for verdict in Verdict}
 
-    record_property("rows of gates with packets", await assert_rows(stage, everybody(*policies), rows))
+    record_property(
+        on(stage, "rows of gates with packets"), await assert_rows(stage, everybody(*policies), rows)
+    )
 
 
 CASES: dict[str, tuple[Cluster, list[Row]]] = {
@@ -136,7 +147,7 @@ CASES: dict[str, tuple[Cluster, list[Row]]] = {
 async def test_packets_and_walk_and_evaluator_agree_that(
     stage: Stage, state: Cluster, rows: list[Row], record_property: Record
 ) -> None:
-    record_property("rows of gates with packets", await assert_rows(stage, state, rows))
+    record_property(on(stage, "rows of gates with packets"), await assert_rows(stage, state, rows))
 
 
 async def test_kubelet_probes_reach_a_closed_pod_from_the_address_that_its_node_has_towards_it(
@@ -157,7 +168,7 @@ async def test_kubelet_probes_reach_a_closed_pod_from_the_address_that_its_node_
 
 async def test_a_pod_to_the_address_that_its_node_has_towards_it_is_judged_by_egress(stage: Stage) -> None:
     near = stage.laboratory.near_addresses(stage.node("node-a"))
-    by_block = rule([block(f"{address}/{address.max_prefixlen}") for address in near], ["TCP 80"])
+    by_block = rule(exactly(near), ["TCP 80"])
     await stage.enforce(cluster(CLOSED, policy("shop/out", labels("app=web"), egress=[by_block])))
 
     def probes(source: int) -> list[Probe]:
@@ -169,6 +180,45 @@ async def test_a_pod_to_the_address_that_its_node_has_towards_it_is_judged_by_eg
     assert {result.outcome for result in admitted} == {Outcome.ACCEPTED}
     assert {result.outcome for result in closed} == {Outcome.TIMED_OUT}
     assert {result.outcome for result in open_} == {Outcome.ACCEPTED}
+
+
+async def test_every_address_of_a_node_is_judged_by_egress(stage: Stage) -> None:
+    """Its own node's and another's: of the underlay, of a bridge, of a tunnel's device."""
+    own, other = stage.node("node-a"), stage.node("node-b")
+    near, far = stage.laboratory.near_addresses, stage.laboratory.far_addresses
+    addresses = {*own.addresses, *near(own), *far(own), *other.addresses, *far(other)}
+    if stage.network is NetworkKind.VXLAN:
+        # To a neighbour the kernel answers for IPv6 addresses of the same device alone (RFC 4861, 7.2.3).
+        addresses.remove(own.pods_ipv6.network_address)
+    there_all = sorted(addresses, key=str)
+    by_block = rule(exactly(there_all), ["TCP 80"])
+    await stage.enforce(cluster(CLOSED, policy("shop/out", labels("app=web"), egress=[by_block])))
+
+    for source, outcome in ((WEB, Outcome.ACCEPTED), (DB, Outcome.TIMED_OUT), (SCRAPER, Outcome.ACCEPTED)):
+        results = await stage.prober.run(
+            Probe(stage.endpoint(source.addresses[there.version == 6]), there, Transport.TCP, 80)
+            for there in there_all
+        )
+        found = {str(there): result.outcome for there, result in zip(there_all, results, strict=True)}
+        assert found == dict.fromkeys(map(str, there_all), outcome)
+
+
+async def test_another_node_is_known_by_the_address_that_it_has_on_the_way(stage: Stage) -> None:
+    """Nobody says from which address: the kernel takes that of the device that leads there, with VXLAN the tunnel's."""
+    other = stage.node("node-b")
+    arriving = stage.laboratory.far_addresses(other)
+
+    async def outcomes(addresses: Iterable[Address]) -> set[Outcome]:
+        await stage.enforce(cluster(policy("shop/in", labels("app=db"), ingress=[rule(exactly(addresses))])))
+        results = await stage.prober.run(
+            Probe(Endpoint(other.namespace), there, Transport.TCP, 80) for there in DB.addresses
+        )
+        return {result.outcome for result in results}
+
+    assert await outcomes(arriving) == {Outcome.ACCEPTED}
+    others = {*other.addresses, *other.gateways, *stage.node("node-a").addresses} - set(arriving)
+    assert await outcomes(others) == {Outcome.TIMED_OUT}
+    assert (set(arriving) == set(other.addresses)) is (stage.network is not NetworkKind.VXLAN)
 
 
 async def test_neighbour_discovery_is_never_dropped(stage: Stage) -> None:

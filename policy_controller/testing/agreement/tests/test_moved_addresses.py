@@ -19,7 +19,7 @@ import pytest_asyncio
 from compilers.model.words import Address
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.testing.agreement.tests.whole_path import WholePath
-from policy_controller.testing.laboratory import Pod
+from policy_controller.testing.laboratory import NetworkKind, Pod
 from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport
 from policy_controller.testing.probe.sockets import family_of, open_socket, socket_address
 
@@ -135,8 +135,8 @@ class Scene:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def path(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WholePath]:
-    async with WholePath(tmp_path_factory.mktemp("moved")) as path:
+async def path(network: NetworkKind, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WholePath]:
+    async with WholePath(tmp_path_factory.mktemp("moved"), network) as path:
         yield path
 
 

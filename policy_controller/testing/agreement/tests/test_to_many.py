@@ -9,6 +9,7 @@ from compilers.evaluate.tests.stage import PODS, cluster, labels, policy
 from compilers.model.cluster import Pod
 from compilers.nftables.render import TO_MANY_SLOT
 from policy_controller.testing.agreement.packets import Stage
+from policy_controller.testing.agreement.tests.scene import WAYS, Record, on
 from policy_controller.testing.agreement.tests.test_doors import stand
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import UdpFrame
@@ -49,10 +50,12 @@ async def arrives(stage: Stage, mac: str, group: IPv4Address | IPv6Address) -> b
 @pytest.mark.parametrize("door", ["shut", "open"])
 @pytest.mark.parametrize("to", MANY)
 async def test_a_packet_to_many_reaches_an_isolated_pod_only_without_the_rules_of_its_slot(
-    stage: Stage, to: str, door: str
+    stage: Stage, to: str, door: str, record_property: Record
 ) -> None:
     await stand(stage, door, TO_MANY_SLOT)
     assert await arrives(stage, *MANY[to]) is (door == "open")
+    if door == "shut":
+        record_property(on(stage, WAYS), 1)
 
 
 async def test_a_node_whose_pods_anybody_may_reach_lets_packets_to_many_pass(stage: Stage) -> None:

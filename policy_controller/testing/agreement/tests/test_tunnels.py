@@ -15,6 +15,7 @@ from compilers.model.selector import EVERYTHING
 from compilers.nftables.render import TUNNEL_SLOT
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.handmade import Attempt, arrivals, some_payload, udp
+from policy_controller.testing.agreement.tests.scene import WAYS, Record, on
 from policy_controller.testing.agreement.tests.test_doors import without
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.laboratory.vxlan import UDP_PORT, VNI, endpoints_of
@@ -69,13 +70,17 @@ def ways_of_scraper(stage: Stage) -> Iterator[tuple[str, Attempt]]:
 
 
 @pytest.mark.parametrize("door", ["shut", "open"])
-async def test_a_packet_in_a_packet_passes_no_gate(stage: Stage, network: NetworkKind, door: str) -> None:
+async def test_a_packet_in_a_packet_passes_no_gate(
+    stage: Stage, network: NetworkKind, door: str, record_property: Record
+) -> None:
     shut = stage.tables(STATE)
     await stage.hold(shut if door == "shut" else without(shut, TUNNEL_SLOT))
     ways = dict(ways_of_scraper(stage))
     leaks = door == "open" and network is NetworkKind.VXLAN
 
     assert await arrivals(stage, ways) == (set(ways) if leaks else set())
+    if door == "shut":
+        record_property(on(stage, WAYS), len(ways))
 
 
 NOBODY_OF_NODE_B: Cluster = cluster(policy("shop/in", labels("app=db"), ingress=[rule([pods("app=api")])]))

@@ -21,7 +21,7 @@ from policy_controller.testing.agreement.tests.handmade import (
     some_payload,
     udp,
 )
-from policy_controller.testing.agreement.tests.scene import command
+from policy_controller.testing.agreement.tests.scene import WAYS, Record, command, on
 from policy_controller.testing.agreement.tests.test_doors import TAGS
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import UdpFrame
@@ -66,7 +66,7 @@ def ways_through_a_node(stage: Stage, kind: int, hop_limit: int) -> Iterator[tup
         )
 
 
-async def test_a_discovery_message_carries_nothing_past_a_gate(stage: Stage) -> None:
+async def test_a_discovery_message_carries_nothing_past_a_gate(stage: Stage, record_property: Record) -> None:
     # RFC 4861, 6.1.1 and 7.1: neighbour discovery is valid with hop limit 255 only, so it was never routed. RFC 3810, 5:
     # listener discovery comes from a link-local address, which no router forwards.
     ways = dict(
@@ -76,6 +76,7 @@ async def test_a_discovery_message_carries_nothing_past_a_gate(stage: Stage) -> 
     )
     await stage.enforce(CLOSED)
     assert await arrivals(stage, ways) == set()
+    record_property(on(stage, WAYS), len(ways))
 
     await stage.enforce(cluster())
     plain = dict(ways_through_a_node(stage, DISCOVERY[-1], 64))
@@ -84,7 +85,7 @@ async def test_a_discovery_message_carries_nothing_past_a_gate(stage: Stage) -> 
 
 @FAMILIES
 async def test_a_packet_that_pretends_to_come_from_its_own_destination_is_judged(
-    stage: Stage, family: int
+    stage: Stage, family: int, record_property: Record
 ) -> None:
     # Kubernetes: "a pod cannot block access to itself". What a pod sends to itself stays inside it: no node forwards it.
     target = DB.addresses[family]
@@ -108,6 +109,7 @@ async def test_a_packet_that_pretends_to_come_from_its_own_destination_is_judged
     )
     await stage.enforce(CLOSED)
     assert await arrivals(stage, attempts) == set()
+    record_property(on(stage, WAYS), len(attempts))
 
     await stage.enforce(cluster())
     assert await arrivals(stage, attempts) == set(attempts)
@@ -148,7 +150,7 @@ async def test_a_forged_source_is_judged_as_the_one_whose_address_it_is(stage: S
 @FAMILIES
 @pytest.mark.parametrize("kind", ["plain", *TAGS])
 async def test_a_frame_to_the_node_meets_the_gates_or_goes_nowhere(
-    stage: Stage, kind: str, family: int
+    stage: Stage, kind: str, family: int, record_property: Record
 ) -> None:
     # The node takes priority tags off, and routes what is inside; a frame of another VLAN is no packet to it.
     await stage.enforce(CLOSED)
@@ -165,6 +167,7 @@ async def test_a_frame_to_the_node_meets_the_gates_or_goes_nowhere(
     ends = ((SCRAPER, DB), (SCRAPER, API), (WEB, SCRAPER), (SCRAPER, FAR_WEB))
     found = await asyncio.gather(*(arrives(*pair) for pair in ends))
     assert found == [False, False, False, kind != "VLAN 7"]
+    record_property(on(stage, WAYS), 3)
 
 
 @FAMILIES

@@ -20,7 +20,7 @@ from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.tests import objects
-from policy_controller.testing.laboratory import Laboratory, Pod
+from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod
 from policy_controller.testing.probe import Prober
 
 ENFORCER: Final = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
@@ -33,14 +33,15 @@ EVERY: Final = 0.005
 class WholePath:
     """An operator's store and two enforcers; an async context manager. `directory` is for the operator's socket."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, network: NetworkKind) -> None:
+        self._network = network
         self._address = f"unix://{directory}/operator.sock"
         self._directory = directory
         self._stack = AsyncExitStack()
         self._versions = itertools.count(1)
 
     async def __aenter__(self) -> Self:
-        self.laboratory = self._stack.enter_context(Laboratory())
+        self.laboratory = self._stack.enter_context(Laboratory(network=self._network))
         self.prober = await self._stack.enter_async_context(Prober())
         self.store, self.streams = Store(), NodeStreams()
         server = EnforcementServer(self.streams, SystemClock())
@@ -102,7 +103,8 @@ class WholePath:
     def _start(self, name: str) -> None:
         node = self.laboratory.add_node(name)
         log = self._stack.enter_context((self._directory / f"{name}.log").open("wb")).fileno()
-        flags = ("--node", name, "--operator", self._address, "--pod-interfaces", "cni0")
+        links = ",".join(self.laboratory.pod_interfaces)
+        flags = ("--node", name, "--operator", self._address, "--pod-interfaces", links)
         self.laboratory.spawn(node.namespace, [*ENFORCER, *flags], stdout=log, stderr=log)
 
     def _tell(self, kind: Kind, tree: dict[str, Any]) -> None:
