@@ -15,6 +15,7 @@ import kr8s
 import kr8s.asyncio
 import msgspec
 
+from policy_controller.controller.decoding import decoded
 from policy_controller.controller.kinds import KINDS, Kind
 from policy_controller.controller.seen import version_of
 
@@ -148,7 +149,7 @@ class Kr8sApi:
             asyncio.timeout(SECONDS),
             client.call_api("GET", version=row.api_version, url=row.plural, params=params) as response,
         ):
-            page = msgspec.json.decode(response.content)
+            page = decoded(response.content)
         if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
             raise ListError(f"the list of {row.plural} is not a list")
         # Taken for a list of nothing, another document would end every policy there is.

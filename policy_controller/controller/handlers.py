@@ -74,12 +74,12 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    store: Store, on_listing: Callable[[], None], login: Callable[[], Awaitable[kopf.ConnectionInfo]]
+    store: Store, on_listing: Callable[[], None], login: Callable[[], Awaitable[kopf.AiohttpSession]]
 ) -> kopf.OperatorRegistry:
     """Handlers for the four kinds; `on_listing` is called for each object that a watch begins with."""
     registered = kopf.OperatorRegistry()
 
-    async def credentials(**_: object) -> kopf.ConnectionInfo:
+    async def credentials(**_: object) -> kopf.AiohttpSession:
         return await login()
 
     kopf.on.login(registry=registered, id="credentials", backoff=LOGIN_BACKOFF_SECONDS)(credentials)

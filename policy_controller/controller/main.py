@@ -25,8 +25,13 @@ QUIET: Final = ("kopf", "httpx", "httpcore", "asyncio", "aiohttp", "kr8s")
 log = logging.getLogger("policy_controller")
 
 
+LONGEST_MESSAGE: Final = 2_000
+LONGEST_EXCEPTION: Final = 8_000
+"""Characters; libraries tell of whole objects, and an object may have a million."""
+
+
 class JsonLines(logging.Formatter):
-    """One JSON object a line: a name from the cluster cannot end a line or begin an escape sequence."""
+    """One JSON object a line: a name from the cluster cannot end a line or begin an escape sequence, or fill the log."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of ASCII."""
@@ -34,10 +39,11 @@ class JsonLines(logging.Formatter):
             "time": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage()[:LONGEST_MESSAGE],
         }
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            # The end of a traceback names the error.
+            entry["exception"] = self.formatException(record.exc_info)[-LONGEST_EXCEPTION:]
         return json.dumps(entry)
 
 

@@ -14,7 +14,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import kopf
+
 from policy_controller.clock import Clock
+from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
@@ -75,7 +78,12 @@ class Operator:
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.server = EnforcementServer(self.streams, clock)
-        self.watches = Watches(lambda: registry(self.store, self.relister.request, api.connection), clock)
+        losses = Losses(unreadable=self.store.note_unreadable, gap=self.relister.request)
+
+        async def login() -> kopf.AiohttpSession:
+            return Session.of(await api.connection(), losses)
+
+        self.watches = Watches(lambda: registry(self.store, self.relister.request, login), clock)
         self.store.subscribe(self.compile_loop.wake)
         self.store.subscribe(self.events.wake)
         self.compile_loop.subscribe(lambda _: self.events.wake())

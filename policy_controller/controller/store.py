@@ -76,11 +76,15 @@ class Store:
         """Call `listener` after every event that was not stale."""
         self._listeners.append(listener)
 
+    def note_unreadable(self) -> None:
+        """An object was shown that does not say who it is."""
+        self.unreadable += 1
+
     def put(self, kind: Kind, tree: object) -> Outcome:
         """The API shows this object (listed, added or modified)."""
         identity = identity_of(tree)
         if identity is None:
-            self.unreadable += 1
+            self.note_unreadable()
             return Outcome.UNREADABLE
         if not self._is_later(kind, identity):
             return Outcome.STALE
@@ -92,7 +96,7 @@ class Store:
         """The API says that this object was deleted, at the version the tree carries."""
         identity = identity_of(tree)
         if identity is None:
-            self.unreadable += 1
+            self.note_unreadable()
             return Outcome.UNREADABLE
         if not self._ends(kind, identity):
             return Outcome.STALE
@@ -104,7 +108,7 @@ class Store:
         """What a LIST's tree says; what is known of this very version is not parsed again. None: unreadable."""
         identity = identity_of(tree)
         if identity is None:
-            self.unreadable += 1
+            self.note_unreadable()
             return None
         entry = self._shelves[kind].get(identity.key)
         if entry is not None and entry.seen is not None and entry.identity == identity and identity.version:

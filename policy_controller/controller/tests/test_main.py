@@ -128,3 +128,12 @@ def test_a_log_line_is_one_line_whatever_a_name_holds() -> None:
     line = JsonLines().format(record)
     assert line.isprintable()
     assert json.loads(line)["message"] == "node a\n\x1b[31mb"
+
+
+def test_a_log_line_is_short_whatever_a_library_tells() -> None:
+    try:
+        raise ValueError("x" * 1_000_000)
+    except ValueError as fault:
+        found = (type(fault), fault, fault.__traceback__)
+    record = logging.LogRecord("kopf", logging.ERROR, "", 0, "%r", ({"object": "y" * 1_000_000},), found)
+    assert len(JsonLines().format(record)) < 12_000
