@@ -286,7 +286,11 @@ class Nft(Protocol):
     """Whatever carries transactions out: the kernel of one network namespace, or the fake of the tests."""
 
     def run(self, transaction: Transaction) -> None:
-        """Carry the transaction out. Raises NftRejectedError; then nothing has changed."""
+        """Carry the transaction out. Raises NftRejectedError; then nothing has changed.
+
+        No packet meets two: one that was under way when packets began to be judged otherwise has been judged before
+        the next begins.
+        """
 
     def check(self, transaction: Transaction) -> None:
         """Raise NftRejectedError if `run` would now; change nothing."""

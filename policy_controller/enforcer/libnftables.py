@@ -18,6 +18,7 @@ from compilers.nftables.reader import Strangers, read
 from compilers.nftables.table import Table, TableName
 from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
 from compilers.nftables.words import TableFamily
+from policy_controller.enforcer.under_way import PacketsUnderWay, changes_verdicts
 
 BINDING: Final = Path("/usr/lib/python3/dist-packages/nftables/nftables.py")
 LIBRARY: Final = "libnftables.so.1"
@@ -121,10 +122,17 @@ class LibNft:
 
     def __init__(self) -> None:
         self._open = _load(BINDING)
+        self._under_way = PacketsUnderWay()
 
     def run(self, transaction: Transaction) -> None:
-        """Commit the transaction. Raises NftRejectedError; then the kernel is as before."""
+        """Commit the transaction, once no packet is judged any more by what an earlier one of this object changed.
+
+        Raises NftRejectedError; then the kernel is as before.
+        """
+        self._under_way.wait()
         self._carry_out(transaction, self._open())
+        if changes_verdicts(transaction):
+            self._under_way.note()
 
     def check(self, transaction: Transaction) -> None:
         """Let nft and the kernel check the transaction and change nothing. Raises NftRejectedError."""

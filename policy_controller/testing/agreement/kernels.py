@@ -5,10 +5,11 @@ thousands open. So a small process with few descriptors enters each node's names
 """
 
 import ctypes
+import enum
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +22,17 @@ from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.testing.laboratory import inside
 
 PR_SET_PDEATHSIG: Final = 1
+
+
+class Pace(enum.Enum):
+    """What transactions that are repeated wait for in between."""
+
+    ENFORCER = "as the enforcer"
+    """For the packets that are under way, and for a socket that is opened and closed for each."""
+    ONE_SOCKET = "through one socket"
+    """For the packets alone: a kernel that closes a socket after something was deleted waits as well, some kernels do not."""
+    AT_ONCE = "at once"
+    """For nothing."""
 
 
 class Kernels:
@@ -52,14 +64,9 @@ class Kernels:
         """Carry the transactions out in order. Raises NftRejectedError."""
         self._process.submit(_run, namespace, tuple(transactions)).result()
 
-    def repeat(self, namespace: str, transactions: Sequence[Transaction], rounds: int) -> None:
-        """Carry the transactions out in order, round and round, through one socket that stays open.
-
-        `run` opens a socket for each, as the enforcer does. When it is closed after a transaction that deleted something,
-        the kernel first waits until no packet can see that any more (nft_rcv_nl_event, some 10 ms). Here the next
-        transaction follows within a millisecond. Raises NftRejectedError.
-        """
-        self._process.submit(_repeat, namespace, tuple(transactions), rounds).result()
+    def repeat(self, namespace: str, transactions: Sequence[Transaction], rounds: int, pace: Pace) -> None:
+        """Carry the transactions out in order, round and round. Raises NftRejectedError."""
+        self._process.submit(_repeat, namespace, tuple(transactions), rounds, pace).result()
 
     def held(self, namespace: str, tables: Sequence[TableName]) -> tuple[Table | None, ...]:
         """What the kernel holds of each table; None where there is none. Raises ReadError for a foreign object in one."""
@@ -91,8 +98,8 @@ def _run(namespace: str, transactions: tuple[Transaction, ...]) -> None:
             nft.run(transaction)
 
 
-class _Open(LibNft):
-    """libnftables with one context, and so one socket, for all transactions."""
+class _OneSocket(LibNft):
+    """One context of libnftables, and so one socket, for all transactions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,9 +107,23 @@ class _Open(LibNft):
         self._open = lambda: context
 
 
-def _repeat(namespace: str, transactions: tuple[Transaction, ...], rounds: int) -> None:
+class _AtOnce(_OneSocket):
+    """Nor is there a wait for packets."""
+
+    def run(self, transaction: Transaction) -> None:
+        self._carry_out(transaction, self._open())
+
+
+PACED: Final[Mapping[Pace, Callable[[], LibNft]]] = {
+    Pace.ENFORCER: LibNft,
+    Pace.ONE_SOCKET: _OneSocket,
+    Pace.AT_ONCE: _AtOnce,
+}
+
+
+def _repeat(namespace: str, transactions: tuple[Transaction, ...], rounds: int, pace: Pace) -> None:
     with inside(namespace):
-        nft = _Open()
+        nft = PACED[pace]()
         for _ in range(rounds):
             for transaction in transactions:
                 nft.run(transaction)

@@ -23,7 +23,7 @@ from policy_controller.testing.laboratory.addresses import Address
 
 FLOWS: Final = (LAST_PORT + 1 - FIRST_PORT) // SLOTS_OF_A_BLOCK * SLOTS_OF_A_BLOCK
 """Frames of a ring, each with a source port of its own."""
-BURST: Final = 4096
+BURST: Final = 256
 """Frames for one call of the kernel when there is no limit."""
 NICE: Final = 5
 """About a quarter of a core beside one other process that wants it too."""

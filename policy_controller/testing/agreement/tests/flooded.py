@@ -4,7 +4,6 @@ One pod floods the others of its node, and the node, with new flows; which of th
 the laboratory, the flood, the planner and the kernel. Knows no policies: states come from whoever tests.
 """
 
-import enum
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from compilers.nftables.base import Base, BaseSettings, base_tables
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.transaction import Transaction, install
-from policy_controller.testing.agreement.kernels import Kernels
+from policy_controller.testing.agreement.kernels import Kernels, Pace
 from policy_controller.testing.flood import Count, Flood, Meters, Stream
 from policy_controller.testing.laboratory import Laboratory, NetworkKind, inside
 from policy_controller.testing.laboratory.netns import write_settings
@@ -29,15 +28,7 @@ OPEN_RATE: Final = 4000
 UDP_SECONDS: Final = "1"
 START_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
-
-
-class Way(enum.Enum):
-    """How transactions follow each other into the kernel."""
-
-    AS_THE_ENFORCER = "as the enforcer"
-    """A socket for each: at its end the kernel waits for the packets that are under way."""
-    BACK_TO_BACK = "back to back"
-    """One socket for all: a packet that is held up may meet several."""
+NOBODY: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +84,8 @@ class Flooded:
         self._network = network
         self._stack = ExitStack()
         self._floods: list[Flood] = []
+        self.core: Final = max(os.sched_getaffinity(0))
+        """The flood of closed gates runs on this one, and so do the hooks that judge it."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -127,9 +120,8 @@ class Flooded:
         """Hold these tables, then flood; returns when every stream has reached the gates. Raises TimeoutError."""
         self.hold(tables)
         pod = self.laboratory.pods[next(iter(self._addresses))]
-        core = max(os.sched_getaffinity(0))
         for streams, rate in ((self._of(closed=True), None), (self._of(closed=False), OPEN_RATE)):
-            flood = Flood(self.laboratory, pod, streams, rate=rate, core=core if rate is None else None)
+            flood = Flood(self.laboratory, pod, streams, rate=rate, core=self.core if rate is None else None)
             self._floods.append(self._stack.enter_context(flood))
         deadline = time.monotonic() + START_SECONDS
         while not all(count.seen for count in self._meters.read().values()):
@@ -144,29 +136,41 @@ class Flooded:
         self.held = tables
         return len(transactions)
 
-    def turn(self, states: Sequence[Tables], commits: int, way: Way = Way.BACK_TO_BACK) -> Tally:
-        """Hold each state after the other, round and round, under flood, until so many transactions are committed."""
+    def turn(
+        self,
+        states: Sequence[Tables],
+        commits: int,
+        pace: Pace = Pace.ONE_SOCKET,
+        spared: frozenset[str] = NOBODY,
+    ) -> Tally:
+        """Hold each state after the other, round and round, under flood, until so many transactions are committed.
+
+        Streams to those who are `spared` count as neither closed nor open.
+        """
         self.hold(states[0])
         one_round = [
             transaction
             for before, after in zip(states, (*states[1:], states[0]), strict=True)
             for transaction in planned(before, after)
         ]
-        return self.repeat(one_round, -(-commits // len(one_round)), way)
+        return self.repeat(one_round, -(-commits // len(one_round)), pace, spared)
 
-    def repeat(self, transactions: Sequence[Transaction], rounds: int, way: Way = Way.BACK_TO_BACK) -> Tally:
+    def repeat(
+        self,
+        transactions: Sequence[Transaction],
+        rounds: int,
+        pace: Pace,
+        spared: frozenset[str] = NOBODY,
+    ) -> Tally:
         """Commit these transactions under flood, round and round; after each round the kernel holds what it held before."""
 
         def commit() -> int:
-            if way is Way.BACK_TO_BACK:
-                self.kernels.repeat(self.node.namespace, transactions, rounds)
-            else:
-                self.commit(list(transactions) * rounds)
+            self.kernels.repeat(self.node.namespace, transactions, rounds, pace)
             return len(transactions) * rounds
 
-        return self.during(commit)
+        return self.during(commit, spared)
 
-    def during(self, work: Callable[[], int]) -> Tally:
+    def during(self, work: Callable[[], int], spared: frozenset[str] = NOBODY) -> Tally:
         """What the meters count while `work` commits; it returns how many transactions."""
         before, begin = self._read(), time.monotonic()
         commits = work()
@@ -174,7 +178,8 @@ class Flooded:
         after = self._read()
         sums = {True: Count(), False: Count()}
         for stream in self._streams:
-            sums[self._is_closed(stream)] += after[stream.name] - before[stream.name]
+            if _target(stream) not in spared:
+                sums[self._is_closed(stream)] += after[stream.name] - before[stream.name]
         return Tally(commits, seconds, closed=sums[True], opened=sums[False])
 
     def commit(self, transactions: Sequence[Transaction]) -> None:
@@ -201,10 +206,14 @@ class Flooded:
                 yield Stream(f"{name} IPv{far.version}", near, far, self._port)
 
     def _is_closed(self, stream: Stream) -> bool:
-        return stream.name.partition(" ")[0] not in self._open
+        return _target(stream) not in self._open
 
     def _of(self, *, closed: bool) -> tuple[Stream, ...]:
         return tuple(stream for stream in self._streams if self._is_closed(stream) is closed)
+
+
+def _target(stream: Stream) -> str:
+    return stream.name.partition(" ")[0]
 
 
 def planned(before: Tables, after: Tables) -> list[Transaction]:

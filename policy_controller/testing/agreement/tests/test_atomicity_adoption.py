@@ -25,9 +25,10 @@ from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.enforcer.tests.operator_double import OperatorDouble, serving
 from policy_controller.testing.agreement.tests.flooded import Flooded, Tally
+from policy_controller.testing.agreement.tests.flooded_states import NODE, State
 from policy_controller.testing.agreement.tests.scene import Record
 from policy_controller.testing.agreement.tests.test_atomicity import assert_atomic, flooding
-from policy_controller.testing.agreement.tests.transitions import NODE, State, by_chance
+from policy_controller.testing.agreement.tests.transitions import by_chance
 from policy_controller.testing.extent import Extent
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.generators import seeded
@@ -105,7 +106,7 @@ async def during(ground: Flooded, work: "asyncio.Task[int]") -> Tally:
 async def test_no_packet_passes_while_tables_left_between_any_two_phases_are_adopted(
     ground: Flooded, extent: Extent, record_property: Record
 ) -> None:
-    states, rng = states_of(extent, 20, 400), seeded(1)
+    states, rng = states_of(extent, 12, 400), seeded(1)
     there = There(ground.node.namespace)
 
     async def adopt_each() -> int:
@@ -150,7 +151,7 @@ async def hold_the_last(there: There, ground: Flooded, state: State) -> int:
 async def test_no_packet_passes_while_enforcers_are_killed_and_others_adopt(
     ground: Flooded, extent: Extent, record_property: Record, operator: tuple[OperatorDouble, str]
 ) -> None:
-    states, rng = states_of(extent, 5, 80), seeded(2)
+    states, rng = states_of(extent, 4, 80), seeded(2)
     double, address = operator
 
     async def live_each() -> int:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from compilers.compile.compiler import compile_nodes
 from compilers.model.cluster import Cluster
 from compilers.model.faults import ObjectRef
-from compilers.model.words import Address, Direction, Family
-from compilers.nftables.plan import plan
+from compilers.model.words import Address, Direction, Family, Protocol
+from compilers.nftables.plan import KNOWN, SELF, plan
 from compilers.nftables.references import targets
 from compilers.nftables.render import Tables, render, render_empty
 from compilers.nftables.trace import Decision, Walker
@@ -22,6 +22,7 @@ from compilers.nftables.transaction import (
     AddChain,
     AddElements,
     AddRule,
+    DeleteElements,
     FlushChain,
     MapElement,
     Nft,
@@ -30,7 +31,7 @@ from compilers.nftables.transaction import (
 )
 from compilers.ruleset.delta import apply, difference
 from compilers.ruleset.names import NameKind, content_name, family_name
-from compilers.ruleset.parts import ClassRule, PeerSet, PodEntry, PolicyClass, RuleRef
+from compilers.ruleset.parts import ClassRule, PeerSet, PodEntry, PolicyClass, PortSet, RuleRef
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.testing.agreement.tests.scene import BASE, Record
@@ -190,6 +191,116 @@ def test_elements_join_after_the_switch_when_it_rewrites_a_chain_and_with_it_oth
         if isinstance(command, AddElements) and command.name == family_name(peers, Family.IPV4)
     }
     assert joining == {"admit" if leaves else "switch"}
+
+
+PORTS = content_name(NameKind.PORT_SET, ("http",))
+NEW, OLD = (content_name(NameKind.PEER_SET, (label,)) for label in ("app=new", "app=old"))
+ONE, TWO = IPv4Address("10.244.1.11"), IPv4Address("10.244.1.12")
+ADMITS_EACH = PolicyClass(
+    Direction.INGRESS,
+    (ObjectRef("NetworkPolicy", "shop", "a"),),
+    tuple(
+        ClassRule(peers, ports, RuleRef("shop", "a", index))
+        for index, (peers, ports) in enumerate(((NEW, None), (NEW, PORTS), (OLD, None)))
+    ),
+)
+CLOSED = PolicyClass(Direction.EGRESS, (ObjectRef("NetworkPolicy", "shop", "b"),), ())
+
+
+def told(
+    new: set[Address],
+    old: set[Address],
+    port: int = 80,
+    isolated: bool = True,
+    more: tuple[PodEntry, ...] = (),
+) -> Tables:
+    """Members of two peer sets, a named port of address ONE, and whether the pod of address TWO is isolated."""
+    egress = CLOSED.name if isolated else None
+    pods = (
+        PodEntry("1", "shop", "one", (ONE,), ingress=ADMITS_EACH.name, egress=CLOSED.name),
+        PodEntry("2", "shop", "two", (TWO,), egress=egress),
+        *more,
+    )
+    peer_sets = (PeerSet(NEW, frozenset(new)), PeerSet(OLD, frozenset(old)))
+    port_sets = (PortSet(PORTS, frozenset({(ONE, Protocol.TCP, port)})),)
+    rule_set = RuleSet.of(
+        "node-a", peer_sets=peer_sets, port_sets=port_sets, classes=[ADMITS_EACH, CLOSED], pods=pods
+    )
+    return render(rule_set, BASE)
+
+
+ARRIVED = PodEntry("3", "shop", "three", (IPv4Address("10.244.1.13"),), egress=CLOSED.name)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "phases"),
+    [
+        pytest.param(told({TWO}, set()), told(set(), {TWO}), ["switch"], id="a peer gets another label"),
+        pytest.param(
+            told({TWO}, set()), told({ONE}, set()), ["switch", "admit"], id="a peer comes as one goes"
+        ),
+        pytest.param(
+            told({TWO}, set()), told({ONE, TWO}, set()), ["switch"], id="a peer comes and nothing closes"
+        ),
+        pytest.param(
+            told(set(), set()),
+            told({TWO}, set(), 81),
+            ["switch", "admit"],
+            id="a peer comes as a port changes",
+        ),
+        pytest.param(
+            told(set(), set(), isolated=False),
+            told({TWO}, set()),
+            ["prepare", "switch", "admit"],
+            id="a peer comes as its own gate closes",
+        ),
+        pytest.param(
+            told(set(), {TWO}),
+            told(set(), set(), isolated=False),
+            ["switch", "admit", "clean up"],
+            id="a peer goes as its own gate opens",
+        ),
+        pytest.param(
+            told(set(), set()),
+            told(set(), set(), more=(ARRIVED,)),
+            ["prepare", "switch", "admit"],
+            id="an isolated pod becomes known",
+        ),
+    ],
+)
+def test_what_opens_follows_what_closes_unless_one_peer_changes_sets(
+    before: Tables, after: Tables, phases: list[str]
+) -> None:
+    assert [name for name, transaction in plan(before, after).each() if transaction.commands] == phases
+
+
+@LONG
+@given(CHOICES)
+def test_no_transaction_of_many_changes_both_closes_and_opens(rng: Random) -> None:
+    before, after = (render(one, BASE) for one in rule_sets(rng))
+    phases = plan(before, after)
+    gate_maps = {one.declaration.name for one in after.inet.maps}
+    if not phases.admit.commands:
+        return
+    for command in phases.switch.commands:
+        if isinstance(command, AddElements):
+            assert command.name in gate_maps | SELF | KNOWN
+        if isinstance(command, DeleteElements) and command.name in gate_maps:
+            led = {element.key for element in led_by(phases.switch) if element.key in command.elements}
+            assert led == set(command.elements)
+    for command in phases.admit.commands:
+        assert isinstance(command, AddElements if command_name(command) not in gate_maps else DeleteElements)
+
+
+def led_by(transaction: Transaction) -> Iterator[MapElement]:
+    for command in transaction.commands:
+        if isinstance(command, AddElements):
+            yield from (element for element in command.elements if isinstance(element, MapElement))
+
+
+def command_name(command: object) -> str:
+    assert isinstance(command, AddElements | DeleteElements)
+    return command.name
 
 
 @settings(LONG, phases=(Phase.generate,))

@@ -1,156 +1,40 @@
-"""Changes under which some gates stay closed and some stay open, one table of cluster states each.
+"""Changes under which some gates stay closed and some stay open, as the cluster states that follow each other.
 
-In every state the pod `flooder` is denied its UDP packets to `ingress` (by that pod's gate alone), to `egress` and to its
-node (by its own), and to `both` (by both); it is allowed those to `open`. Knows the ways in which states differ.
-Knows nothing of kernels.
+Knows what a change does to the planner's sets, maps and chains. Knows nothing of kernels.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from compilers.compile.compiler import compile_nodes
-from compilers.evaluate.decision import Verdict
-from compilers.evaluate.judge import judge
-from compilers.evaluate.tests.stage import (
-    HTTP,
-    NODES,
-    block,
-    cluster,
-    labels,
-    pod,
-    pods,
-    policy,
-    rule,
-    spaces,
-)
-from compilers.evaluate.traffic import traffic_between
-from compilers.model.cluster import Cluster, Pod
-from compilers.model.policy import NetworkPolicy, PolicyRule
+from compilers.evaluate.tests.stage import block, labels, pod, pods, policy, rule
+from compilers.model.policy import Peer
 from compilers.model.port import NamedPort
-from compilers.model.words import Direction, Protocol
-from compilers.nftables.base import Base
-from compilers.nftables.render import Tables, render
-from compilers.ruleset.rule_set import RuleSet
-
-NODE: Final = "node-a"
-FLOODER, INGRESS, EGRESS, BOTH, OPEN = "flooder", "ingress", "egress", "both", "open"
-"""Pods; all but the first by the gate that is closed to the flood."""
-PORT: Final = 9
-NEITHER: Final[frozenset[Direction]] = frozenset()
-
-SUBJECTS: Final = (
-    pod("shop/flooder", {"app": "flooder"}, NODE, 11),
-    pod("shop/ingress", {"app": "ingress", "ingress": "closed"}, NODE, 12, [HTTP]),
-    pod("shop/egress", {"app": "egress"}, NODE, 13, [HTTP]),
-    pod("shop/both", {"app": "both", "ingress": "closed"}, NODE, 14),
-    pod("shop/open", {"app": "open"}, NODE, 15),
+from compilers.model.words import Direction
+from policy_controller.testing.agreement.tests.flooded_states import (
+    BOTH,
+    EGRESS,
+    EGRESS_RULES,
+    FLOODER,
+    FRIENDS,
+    INGRESS,
+    INGRESS_RULES,
+    NEITHER,
+    NODE,
+    OTHERS,
+    PORT,
+    SUBJECTS,
+    State,
+    born_again,
+    gates,
+    labelled,
+    many,
+    of,
+    state,
+    wrong,
 )
-OTHERS: Final = tuple(
-    pod(f"shop/other-{number}", {"app": "other", "number": str(number)}, node, 20 + number, [HTTP])
-    for number in range(6)
-    for node in (NODE if number % 2 else "node-b",)
-)
-FRIENDS: Final = tuple(
-    pod(f"ops/friend-{number}", {"app": "friend"}, node, 30 + number)
-    for number in range(6)
-    for node in (NODE if number % 2 else "node-b",)
-)
-Rules = tuple[PolicyRule, ...]
-
-
-def many(count: int) -> Rules:
-    """So many rules, none of which admits the flood; a third each by port, by range and by peer."""
-    kinds = (
-        lambda number: rule(None, [f"TCP {1000 + number}"]),
-        lambda number: rule([pods("app=other")], [f"UDP {2000 + 10 * number}-{2005 + 10 * number}"]),
-        lambda number: rule([pods(f"number={number}")]),
-    )
-    return tuple(kinds[number % 3](number) for number in range(count))
-
-
-INGRESS_RULES: Final[Mapping[str, Rules]] = {
-    "nothing": (),
-    "friends": (rule([spaces("team=ops", "app=friend")]),),
-    "another protocol": (rule(None, ["TCP 9", "SCTP"]),),
-    "another port of the flooder": (rule([pods("app=flooder")], ["UDP 53"]),),
-    "other ports": (rule(None, ["UDP 10-65535", "UDP 1-8"]),),
-    "a named port": (rule(None, ["TCP http"]),),
-    "a block beside": (rule([block("10.244.0.0/16", "10.244.1.0/28"), block("fd10:244:2::/64")]),),
-    "a smaller block": (rule([block("10.244.2.0/24"), block("fd10:244::/32", "fd10:244:1::/64")]),),
-    "five rules": many(5),
-    "six rules": many(6),
-    "forty rules": many(40),
-}
-EGRESS_RULES: Final[Mapping[str, Rules]] = {
-    "nothing": (),
-    "friends": (rule([spaces("team=ops", "app=friend")]),),
-    "another port": (rule(None, ["UDP 53", "TCP"]),),
-    "a named port": (rule([pods("app=egress"), pods("app=both")], ["TCP http"]),),
-    "a block beside": (rule([block("10.244.0.0/16", "10.244.1.13/32", "10.244.1.14/32")]),),
-    "another block": (rule([block("203.0.113.0/24"), block("2001:db8::/32")]),),
-    "forty rules": many(40),
-}
-"""Beside the rule that admits what the flooder is allowed."""
-TO_OPEN: Final = (rule([pods("app=ingress"), pods("app=open")]),)
-FROM_FLOODER: Final = rule([pods("app=flooder")], ["UDP 9"])
-
-
-def gates(ingress: Rules, egress: Rules, track: str = "") -> tuple[NetworkPolicy, ...]:
-    """The policies of the subjects, with these rules beside those that every state has.
-
-    With a track they have other names and select only the subjects of that track.
-    """
-    suffix, label = (f"-{track}", f",track={track}") if track else ("", "")
-    return (
-        policy(f"shop/flooder{suffix}", labels(f"app=flooder{label}"), egress=[*TO_OPEN, *egress]),
-        policy(f"shop/closed{suffix}", labels(f"ingress=closed{label}"), ingress=ingress),
-        policy(f"shop/open{suffix}", labels(f"app=open{label}"), ingress=[FROM_FLOODER, *ingress]),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A cluster state, and the directions in which its node drops unknown addresses."""
-
-    cluster: Cluster
-    closed: frozenset[Direction] = NEITHER
-
-    @property
-    def rule_set(self) -> RuleSet:
-        """What the node is told."""
-        return compile_nodes(self.cluster)[NODE]
-
-    def tables(self, base: Base) -> Tables:
-        """What the node's kernel should hold."""
-        return render(self.rule_set, base, self.closed)
-
-
-def state(
-    policies: Iterable[NetworkPolicy],
-    beside: Iterable[Pod] = (),
-    subjects: Iterable[Pod] = SUBJECTS,
-    closed: frozenset[Direction] = NEITHER,
-) -> State:
-    """The subjects and some pods beside them."""
-    return State(cluster(*policies, pods=(*subjects, *beside)), closed)
-
-
-def labelled(**added: str) -> tuple[Pod, ...]:
-    """The subjects with more labels."""
-    return tuple(replace(one, labels={**one.labels, **added}) for one in SUBJECTS)
-
-
-def born_again(life: int) -> tuple[Pod, ...]:
-    """Other pods with the names and addresses of the subjects."""
-    return tuple(replace(one, uid=f"{one.uid}-{life}") for one in SUBJECTS)
-
-
-def of(ingress: str, egress: str, track: str = "") -> tuple[NetworkPolicy, ...]:
-    """The policies with rules by name."""
-    return gates(INGRESS_RULES[ingress], EGRESS_RULES[egress], track)
 
 
 def edited() -> Iterator[State]:
@@ -271,20 +155,81 @@ def owners() -> Iterator[State]:
     return (state(of("friends", "nothing"), FRIENDS, born_again(life)) for life in range(3))
 
 
-TRANSITIONS: Final[Mapping[str, Callable[[], Iterator[State]]]] = {
-    "policies are edited": edited,
-    "pods move between classes": moved,
-    "peers come and go": members,
-    "peers come and go beside the flooder": member_by_another_port,
-    "a peer joins as its rule narrows": narrowed,
-    "pods come and go": neighbours,
-    "other pods are isolated and released": first_isolated,
-    "everything is replaced": replaced,
-    "block sets change": blocks,
-    "named ports change": named_ports,
-    "addresses become known": addresses_told,
-    "slots for unknown addresses open and close": slots,
-    "addresses get other owners": owners,
+def peer_for_port() -> Iterator[State]:
+    """The flooder joins the peers of a rule as the rule's named port ceases to be the flood's, and the reverse."""
+    rules = (rule([pods("friend=yes")], ["UDP named"]),)
+    for number, friend in ((PORT, "no"), (PORT + 1, "yes")):
+        subjects = tuple(
+            replace(one, ports=(NamedPort("named", "UDP", number),)) for one in labelled(friend=friend)
+        )
+        yield state(gates(rules, ()), OTHERS, subjects)
+
+
+def one_end_for_the_other() -> Iterator[State]:
+    """The gates of the destinations open as that of the flooder closes, and the reverse: elements of maps alone."""
+    others = policy("shop/others", labels("app=other"), ingress=(), egress=())
+    out = policy("shop/flooder", labels("app=flooder"), egress=[rule([pods("app=open")])])
+    closed = tuple(
+        policy(f"shop/{name}", labels(f"app={name}"), ingress=()) for name in (INGRESS, EGRESS, BOTH)
+    )
+    return (state((others, *policies), OTHERS) for policies in ((out,), closed))
+
+
+def arrival() -> Iterator[State]:
+    """The flooder becomes known: a peer of the destinations' gates, and isolated itself."""
+    flooder = SUBJECTS[0]
+    peers: list[Peer] = [pods("app=flooder"), *(block(f"{address}") for address in flooder.addresses)]
+    policies = (
+        policy("shop/flooder", labels("app=flooder"), egress=[rule([pods("app=open")])]),
+        *(
+            policy(f"shop/{name}", labels(f"app={name}"), ingress=[rule(peers[:1])])
+            for name in (INGRESS, EGRESS, BOTH)
+        ),
+        policy("shop/open", labels("app=open"), ingress=[rule(peers)]),
+    )
+    return (state(policies, OTHERS, subjects) for subjects in (SUBJECTS[1:], SUBJECTS))
+
+
+def held_up() -> Iterator[State]:
+    """A pod gets another of two classes that stay, and the flooder joins the peers that the first one admits."""
+    anybody = policy("shop/left", labels("track=left"), ingress=[*many(40), rule([pods("friend=yes")])])
+    nobody = policy("shop/right", labels("track=right"), ingress=[rule([pods("friend=yes")], ["TCP 80"])])
+    beside = (
+        pod("shop/left", {"track": "left"}, NODE, 101),
+        pod("shop/right", {"track": "right"}, NODE, 102),
+    )
+    for track, friend in (("left", "no"), ("right", "yes")):
+        tracked = {"track": track}
+        added = {FLOODER: {"friend": friend}, INGRESS: tracked, BOTH: tracked}
+        subjects = tuple(replace(one, labels={**one.labels, **added.get(one.name, {})}) for one in SUBJECTS)
+        yield state((*of("nothing", "nothing")[::2], anybody, nobody), beside, subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """States that follow each other, and those the flooder is allowed to reach in some of them."""
+
+    states: Callable[[], Iterator[State]]
+    spared: frozenset[str] = frozenset()
+
+
+TRANSITIONS: Final[Mapping[str, Transition]] = {
+    "policies are edited": Transition(edited),
+    "pods move between classes": Transition(moved),
+    "peers come and go": Transition(members),
+    "peers come and go beside the flooder": Transition(member_by_another_port),
+    "a peer joins as its rule narrows": Transition(narrowed),
+    "a peer joins as a port leaves": Transition(peer_for_port),
+    "one end's gate closes as the other's opens": Transition(one_end_for_the_other, frozenset({NODE})),
+    "the flooder becomes known": Transition(arrival, frozenset({NODE})),
+    "pods come and go": Transition(neighbours),
+    "other pods are isolated and released": Transition(first_isolated),
+    "everything is replaced": Transition(replaced),
+    "block sets change": Transition(blocks),
+    "named ports change": Transition(named_ports),
+    "addresses become known": Transition(addresses_told),
+    "slots for unknown addresses open and close": Transition(slots),
+    "addresses get other owners": Transition(owners),
 }
 
 
@@ -312,20 +257,3 @@ def by_chance(rng: Random, count: int) -> Iterator[State]:
         if not wrong(drawn):
             count -= 1
             yield drawn
-
-
-def wrong(drawn: State) -> tuple[str, ...]:
-    """What the evaluator says otherwise than it should be: denied to the closed pods and the node, allowed to the open."""
-    flooder = SUBJECTS[0]
-    ends = {one.name: one.addresses for one in SUBJECTS[1:]} | {NODE: NODES[0].addresses}
-    told = {address for one in drawn.cluster.pods for address in one.addresses}
-    lines = []
-    for name, addresses in ends.items():
-        for source, destination in zip(flooder.addresses, addresses, strict=True):
-            if name != NODE and destination not in told:
-                continue
-            traffic = traffic_between(drawn.cluster, source, destination, Protocol.UDP, PORT)
-            decision = judge(drawn.cluster, traffic)
-            if decision.verdict is not (Verdict.ALLOWED if name == OPEN else Verdict.DENIED):
-                lines.append(str(decision))
-    return tuple(lines)

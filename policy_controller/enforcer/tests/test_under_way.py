@@ -1,0 +1,106 @@
+"""What changes verdicts, and that the next transaction waits for the packets that were under way."""
+
+import errno
+import platform
+import time
+from threading import Event, Thread
+
+import pytest
+
+from compilers.nftables.expressions import DROP, jump
+from compilers.nftables.table import MapDeclaration, Rule, SetDeclaration, TableName
+from compilers.nftables.transaction import (
+    AddChain,
+    AddElements,
+    AddMap,
+    AddRule,
+    AddSet,
+    AddTable,
+    Command,
+    DeleteChain,
+    DeleteElements,
+    DeleteSet,
+    DeleteTable,
+    FlushChain,
+    MapElement,
+    Transaction,
+)
+from compilers.nftables.words import Hook, KeyType, TableFamily
+from policy_controller.enforcer import under_way
+from policy_controller.enforcer.under_way import PacketsUnderWay, changes_verdicts
+
+TABLE = TableName(TableFamily.INET, "t")
+SET = AddSet(TABLE, SetDeclaration("s", (KeyType.SERVICE,)))
+MAP = AddMap(TABLE, MapDeclaration("m", (KeyType.SERVICE,)))
+CHAIN, BASE_CHAIN = AddChain(TABLE, "c"), AddChain(TABLE, "b", Hook.FORWARD)
+RULE = AddRule(TABLE, "c", Rule((DROP,)))
+ELEMENTS = AddElements(TABLE, "s", (80,))
+LEADS = AddElements(TABLE, "m", (MapElement(80, jump("c")),))
+
+
+@pytest.mark.parametrize(
+    ("commands", "changes"),
+    [
+        ([AddTable(TABLE), SET, MAP, CHAIN], False),
+        ([SET, ELEMENTS, CHAIN, RULE], False),
+        ([CHAIN, MAP, LEADS], False),
+        ([ELEMENTS], True),
+        ([CHAIN, LEADS], True),
+        ([RULE], True),
+        ([SET, AddRule(TABLE, "s", Rule((DROP,)))], True),
+        ([CHAIN, AddElements(TABLE, "c", (80,))], True),
+        ([BASE_CHAIN], True),
+        ([CHAIN, FlushChain(TABLE, "c")], True),
+        ([DeleteElements(TABLE, "s", (80,))], True),
+        ([DeleteChain(TABLE, "c")], True),
+        ([DeleteSet(TABLE, "s")], True),
+        ([DeleteTable(TABLE)], True),
+    ],
+    ids=str,
+)
+def test_verdicts_change_unless_only_what_is_new_is_filled(commands: list[Command], changes: bool) -> None:
+    assert changes_verdicts(Transaction(tuple(commands))) is changes
+
+
+def test_nothing_is_waited_for_before_anything_has_changed() -> None:
+    PacketsUnderWay().wait()
+
+
+def test_the_wait_ends_when_the_packets_are_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    through, waited = Event(), Event()
+    monkeypatch.setattr(under_way, "_pass_all", through.wait)
+    packets = PacketsUnderWay()
+
+    packets.note()
+
+    def wait() -> None:
+        packets.wait()
+        waited.set()
+
+    waiting = Thread(target=wait)
+    waiting.start()
+
+    assert not waited.is_set()
+    through.set()
+    waiting.join(timeout=10)
+    assert waited.is_set()
+
+
+def test_the_kernel_can_be_asked_here() -> None:
+    """Otherwise the tests that flood would wait by the clock, and prove nothing of the call."""
+    number = under_way.MEMBARRIER[platform.machine()]
+    assert under_way.LIBC.syscall(number, under_way.GLOBAL, 0, 0) == 0
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "of another kind"])
+def test_where_the_kernel_cannot_be_asked_time_has_to_do(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(under_way, "GLOBAL", -errno.EINVAL)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    packets = PacketsUnderWay()
+    packets.note()
+    packets.wait()
+    assert slept == [under_way.LONG_SECONDS]
