@@ -12,11 +12,12 @@ from policy_controller.testing.api_server import errors, metadata
 from policy_controller.testing.api_server.documents import JsonObject, metadata_of
 from policy_controller.testing.api_server.kinds import rules_of
 from policy_controller.testing.api_server.kinds.pod import POD, stops_at_once
+from policy_controller.testing.api_server.manners import Commit
 from policy_controller.testing.api_server.namespaces import IMMORTAL, NamespaceLife
 from policy_controller.testing.api_server.resources import NAMESPACES, RESOURCES
 from policy_controller.testing.api_server.store import Store, Stored
 from policy_controller.testing.api_server.surroundings import Clock
-from policy_controller.testing.api_server.writes import Commit, Target
+from policy_controller.testing.api_server.writes import Target
 
 
 class Outcome(enum.Enum):

@@ -14,10 +14,11 @@ from itertools import islice
 import msgspec
 
 from policy_controller.testing.api_server import errors
-from policy_controller.testing.api_server.documents import encode, in_list
+from policy_controller.testing.api_server.documents import encode
 from policy_controller.testing.api_server.errors import Fault, FieldFault
 from policy_controller.testing.api_server.selection import Selection
 from policy_controller.testing.api_server.store import CompactedError, Store, Stored
+from policy_controller.testing.api_server.views import WHOLE, View
 
 PRESENT = -1  # in a token: whatever is current, for a list that may be inconsistent
 
@@ -58,7 +59,7 @@ def _read_token(text: str) -> _Token:
         raise errors.bad_request(f"continue key is not valid: {fault}") from fault
 
 
-def list_page(store: Store, selection: Selection, paging: Paging) -> bytes:
+def list_page(store: Store, selection: Selection, paging: Paging, view: View = WHOLE) -> bytes:
     """The list document of one page.
 
     Raises:
@@ -79,18 +80,11 @@ def list_page(store: Store, selection: Selection, paging: Paging) -> bytes:
         metadata["continue"] = _Token(version, page[-1].key.order).text()
         if not selection.is_filtered:
             metadata["remainingItemCount"] = len(following) - len(page)
-    return _document(selection, metadata, page)
+    return view.page(selection.resource, metadata, [stored.raw for stored in page])
 
 
 def _has_more(matching: Iterator[Stored]) -> bool:
     return next(matching, None) is not None
-
-
-def _document(selection: Selection, metadata: dict[str, object], page: list[Stored]) -> bytes:
-    resource = selection.resource
-    head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":'.encode()
-    items = b",".join(in_list(resource, stored.raw) for stored in page)
-    return b"".join((head, encode(metadata), b',"items":[', items, b"]}"))
 
 
 def _version_of_page(store: Store, paging: Paging, token: _Token | None) -> int:

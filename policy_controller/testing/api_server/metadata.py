@@ -11,7 +11,9 @@ from policy_controller.testing.api_server.errors import Fault, FieldFault, bad_r
 from policy_controller.testing.api_server.names import (
     label_faults,
     label_value_faults,
+    path_segment_faults,
     qualified_name_faults,
+    service_label_faults,
     subdomain_faults,
 )
 from policy_controller.testing.api_server.resources import Generation, NameRule, Resource
@@ -29,7 +31,12 @@ SERVER_OWNED: Final = (
 )
 ANNOTATION_BYTES: Final = 256 * 1024
 GENERATED_PREFIX: Final = 63 - SUFFIX_LENGTH
-_NAME_FAULTS: Final = {NameRule.LABEL: label_faults, NameRule.SUBDOMAIN: subdomain_faults}
+_NAME_FAULTS: Final = {
+    NameRule.LABEL: label_faults,
+    NameRule.PATH_SEGMENT: path_segment_faults,
+    NameRule.SERVICE_LABEL: service_label_faults,
+    NameRule.SUBDOMAIN: subdomain_faults,
+}
 _MAPS: Final = ("labels", "annotations")
 
 
@@ -91,7 +98,6 @@ def carry_over(before: JsonObject, after: JsonObject) -> None:
             new[field] = old[field]
         else:
             new.pop(field, None)
-    new.pop("managedFields", None)
     new["resourceVersion"] = old["resourceVersion"]
 
 

@@ -10,6 +10,7 @@ LABEL_LENGTH: Final = 63
 SUBDOMAIN_LENGTH: Final = 253
 PORT_NAME_LENGTH: Final = 15
 
+_SERVICE_LABEL_RE: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED: Final = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
@@ -36,6 +37,25 @@ def label_faults(text: str) -> list[str]:
             "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
         )
     return faults
+
+
+def service_label_faults(text: str) -> list[str]:
+    """DNS-1035 label (RFC 1035): names of services."""
+    faults = [_too_long(LABEL_LENGTH)] if len(text) > LABEL_LENGTH else []
+    if not _SERVICE_LABEL_RE.fullmatch(text):
+        faults.append(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+            "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+            "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+        )
+    return faults
+
+
+def path_segment_faults(text: str) -> list[str]:
+    """Names of roles and bindings: they may hold colons, but must not change a path."""
+    if text in {".", ".."}:
+        return [f"may not be '{text}'"]
+    return [f"may not contain '{mark}'" for mark in "/%" if mark in text]
 
 
 def subdomain_faults(text: str) -> list[str]:

@@ -15,16 +15,17 @@ from policy_controller.testing.api_server import errors
 from policy_controller.testing.api_server.deletes import DeleteOptions
 from policy_controller.testing.api_server.documents import JsonObject
 from policy_controller.testing.api_server.errors import Fault, FieldFault
+from policy_controller.testing.api_server.forms import JSON
 from policy_controller.testing.api_server.lists import Paging, VersionMatch
+from policy_controller.testing.api_server.manners import Commit, FieldValidation
 from policy_controller.testing.api_server.resources import BY_PATH, Resource, Scope
 from policy_controller.testing.api_server.selection import Selection
 from policy_controller.testing.api_server.selectors import parse_fields, parse_labels
+from policy_controller.testing.api_server.tables import Include
+from policy_controller.testing.api_server.views import View
 from policy_controller.testing.api_server.watches import Bookmarks, InitialEvents, WatchQuery
-from policy_controller.testing.api_server.writes import Commit
 
-JSON: Final = "application/json"
 YAML: Final = "application/yaml"
-ACCEPTED: Final = frozenset({JSON, "application/*", "*/*"})
 
 
 class Shape(enum.Enum):
@@ -72,17 +73,6 @@ def read_place(group: str, version: str, steps: list[str]) -> Place:
     if steps[2] not in resource.subresources:
         raise errors.no_such_path()
     return Place(resource, Shape.SUBRESOURCE, namespace, steps[1], steps[2])
-
-
-def check_accept(header: str) -> None:
-    """Refuses clients that do not take JSON; parameters (`as=Table`) are ignored, as they are preferences.
-
-    Raises:
-        ApiError: 406.
-    """
-    offered = {part.partition(";")[0].strip() for part in header.split(",")}
-    if header and not offered & ACCEPTED:
-        raise errors.not_acceptable([JSON])
 
 
 def read_document(media_type: str, body: bytes) -> JsonObject:
@@ -148,6 +138,36 @@ def read_commit(query: Mapping[str, str]) -> Commit:
             raise errors.bad_request(f'dryRun: Unsupported value: "{other}": supported values: "All"')
 
 
+def read_field_validation(query: Mapping[str, str]) -> FieldValidation:
+    """What is to become of unknown fields; a warning, unless it is said.
+
+    Raises:
+        ApiError: 422.
+    """
+    text = query.get("fieldValidation", "") or FieldValidation.WARN.value
+    if text not in {choice.value for choice in FieldValidation}:
+        supported = 'supported values: "Ignore", "Strict", "Warn"'
+        raise errors.invalid_options([FieldFault("fieldValidation", Fault.NOT_SUPPORTED, supported, text)])
+    return FieldValidation(text)
+
+
+def read_force(query: Mapping[str, str]) -> bool:
+    """Whether an apply patch takes fields from other managers."""
+    return _flag(query, "force") is True
+
+
+def read_include(query: Mapping[str, str]) -> Include:
+    """What the rows of a table bring along.
+
+    Raises:
+        ApiError: 400.
+    """
+    text = query.get("includeObject", "") or Include.METADATA.value
+    if text not in {choice.value for choice in Include}:
+        raise errors.bad_request(f'includeObject: Unsupported value: "{text}"')
+    return Include(text)
+
+
 def wants_watch(query: Mapping[str, str]) -> bool:
     """Whether a GET of a collection is a watch."""
     return _flag(query, "watch") is True
@@ -181,7 +201,7 @@ def read_paging(query: Mapping[str, str]) -> Paging:
     )
 
 
-def read_watch(query: Mapping[str, str], place: Place) -> WatchQuery:
+def read_watch(query: Mapping[str, str], place: Place, view: View) -> WatchQuery:
     """What a watch asks for.
 
     Raises:
@@ -198,7 +218,7 @@ def read_watch(query: Mapping[str, str], place: Place) -> WatchQuery:
         why = 'sendInitialEvents requires setting resourceVersionMatch to "NotOlderThan"'
         raise errors.invalid_options([FieldFault("resourceVersionMatch", Fault.FORBIDDEN, why)])
     bookmarks = Bookmarks.WANTED if _flag(query, "allowWatchBookmarks") else Bookmarks.UNWANTED
-    return WatchQuery(read_selection(query, place), read_version(query), initial, bookmarks)
+    return WatchQuery(read_selection(query, place), read_version(query), initial, bookmarks, view)
 
 
 def read_timeout(query: Mapping[str, str]) -> int | None:

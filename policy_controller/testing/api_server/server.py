@@ -12,16 +12,29 @@ import yaml
 from aiohttp import web
 
 from policy_controller.testing.api_server import errors
+from policy_controller.testing.api_server.access import BOOTSTRAP, Reviews, Tokens
+from policy_controller.testing.api_server.access.rbac import Authorizer
 from policy_controller.testing.api_server.deletes import DeleteOptions, Deleter
 from policy_controller.testing.api_server.documents import JsonObject, alone, body_of, metadata_of
 from policy_controller.testing.api_server.faults import Faults
 from policy_controller.testing.api_server.faults import middleware as faulty
+from policy_controller.testing.api_server.following import Follower
 from policy_controller.testing.api_server.http import Face
+from policy_controller.testing.api_server.manners import Manner, Part
 from policy_controller.testing.api_server.namespaces import INITIAL
-from policy_controller.testing.api_server.resources import BY_KIND, NAMESPACES, RESOURCES, Resource, Scope
+from policy_controller.testing.api_server.parts import Parts
+from policy_controller.testing.api_server.resources import (
+    BY_KIND,
+    NAMESPACES,
+    RESOURCES,
+    Keeping,
+    Resource,
+    Scope,
+)
 from policy_controller.testing.api_server.store import Key, Store
 from policy_controller.testing.api_server.surroundings import Clock, Identities, RandomIdentities, SystemClock
-from policy_controller.testing.api_server.writes import Part, Target, Validation, Writer
+from policy_controller.testing.api_server.verbs import Verbs
+from policy_controller.testing.api_server.writes import Target, Validation, Writer
 
 BOOKMARK_SECONDS: Final = 60.0
 SHUTDOWN_SECONDS: Final = 1.0  # watches are ended first; this is for requests in flight
@@ -53,11 +66,18 @@ class ApiServer:
         self._store = Store()
         self._writer = Writer(self._store, clock, identities or RandomIdentities(), validation)
         self._deleter = Deleter(self._store, clock)
-        self._face = Face(self._store, self._writer, self._deleter, bookmark_seconds)
+        tokens = Tokens(self._store, clock)
+        reviews = Reviews(tokens, Authorizer(self._store))
+        follower = Follower(self._store, bookmark_seconds)
+        verbs = Verbs(self._store, self._writer, self._deleter, reviews, follower)
+        parts = Parts(self._store, self._writer, self._deleter, tokens)
+        self._face = Face(verbs, parts, clock, tokens)
         self._faults = faults
         self._address = ""
         for name in INITIAL:
             self._writer.create(NAMESPACES, "", {"metadata": {"name": name}})
+        for document in BOOTSTRAP:
+            self.create(document)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -131,7 +151,7 @@ class ApiServer:
             ApiError: what a POST would answer.
         """
         resource, namespace = _place_of(document)
-        stored = self._writer.create(resource, namespace, document, part=Part.WHOLE)
+        stored = self._writer.create(resource, namespace, document, Manner(part=Part.WHOLE))
         return body_of(alone(resource, stored.raw))
 
     def apply(self, document: JsonObject) -> JsonObject:
@@ -146,7 +166,7 @@ class ApiServer:
         document = {**document, "metadata": metadata}
         if self._store.get(target.shelf, target.key) is None:
             return self.create(document)
-        stored, _ = self._writer.replace(target, document, part=Part.WHOLE)
+        stored, _ = self._writer.replace(target, document, Manner(part=Part.WHOLE))
         return body_of(alone(resource, stored.raw))
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> JsonObject:
@@ -207,6 +227,6 @@ def _key(resource: Resource, name: str, namespace: str | None) -> Key:
 
 def _place_of(document: JsonObject) -> tuple[Resource, str]:
     resource = BY_KIND.get((document.get("apiVersion", ""), document.get("kind", "")))
-    if resource is None:
+    if resource is None or resource.keeping is Keeping.ANSWERED:
         raise errors.no_such_path()
     return resource, _key(resource, "", metadata_of(document).get("namespace")).namespace

@@ -8,10 +8,11 @@ import enum
 from dataclasses import dataclass
 
 from policy_controller.testing.api_server import errors
-from policy_controller.testing.api_server.documents import alone, encode
+from policy_controller.testing.api_server.documents import encode
 from policy_controller.testing.api_server.errors import ApiError
 from policy_controller.testing.api_server.selection import Selection
 from policy_controller.testing.api_server.store import Change, ChangeKind, CompactedError, Store, Stored
+from policy_controller.testing.api_server.views import WHOLE, View
 
 
 class InitialEvents(enum.Enum):
@@ -37,6 +38,7 @@ class WatchQuery:
     version: int | None = None
     initial: InitialEvents = InitialEvents.UNSET
     bookmarks: Bookmarks = Bookmarks.UNWANTED
+    view: View = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def change_lines(query: WatchQuery, changes: list[Change]) -> list[bytes]:
 
 
 def _added(query: WatchQuery, stored: Stored) -> bytes:
-    return line("ADDED", alone(query.selection.resource, stored.raw))
+    return line("ADDED", query.view.alone(query.selection.resource, stored.raw))
 
 
 def _change_line(query: WatchQuery, change: Change) -> bytes | None:
@@ -101,11 +103,13 @@ def _change_line(query: WatchQuery, change: Change) -> bytes | None:
     matches = change.kind is not ChangeKind.DELETED and selection.matches(change.stored)
     if matches:
         event = ChangeKind.MODIFIED if matched else ChangeKind.ADDED
-        return line(event.value, alone(resource, change.stored.raw))
+        return line(event.value, query.view.alone(resource, change.stored.raw))
     if not matched or change.previous is None:
         return None
     if change.kind is ChangeKind.DELETED:
-        return line("DELETED", alone(resource, change.stored.raw))
+        return line("DELETED", query.view.alone(resource, change.stored.raw))
     # The object left the selection: to this watcher it is deleted, in the state it last saw, at this version.
     left = change.previous.body()
-    return line("DELETED", alone(resource, Store.version_of(change.stored.key, left, change.version).raw))
+    return line(
+        "DELETED", query.view.alone(resource, Store.version_of(change.stored.key, left, change.version).raw)
+    )

@@ -15,11 +15,16 @@ from policy_controller.testing.api_server.documents import (
     at_rest,
     body_of,
     metadata_of,
+    renamed,
+    without_nulls,
 )
 from policy_controller.testing.api_server.errors import ApiError, Fault, FieldFault
 from policy_controller.testing.api_server.kinds import rules_of
+from policy_controller.testing.api_server.manners import PLAINLY, Commit, FieldValidation, Manner, Part
 from policy_controller.testing.api_server.namespaces import NamespaceLife
 from policy_controller.testing.api_server.resources import NAMESPACES, Generation, Put, Resource, Scope
+from policy_controller.testing.api_server.schemas.checks import Findings, fitted
+from policy_controller.testing.api_server.schemas.shapes import kind_named
 from policy_controller.testing.api_server.store import Key, Store, Stored
 from policy_controller.testing.api_server.surroundings import Clock, Identities
 
@@ -31,21 +36,6 @@ class Validation(enum.Enum):
 
     STRICT = "strict"
     LENIENT = "lenient"
-
-
-class Part(enum.Enum):
-    """Which part of an object a write changes."""
-
-    MAIN = "all but status"
-    STATUS = "status, labels and annotations"
-    WHOLE = "everything at once: in-process only, no request can do it"
-
-
-class Commit(enum.Enum):
-    """Whether the result is stored or only computed (dryRun=All)."""
-
-    WRITE = "write"
-    DRY_RUN = "dry run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +66,37 @@ class Writer:
         resource: Resource,
         namespace: str,
         document: JsonObject,
-        *,
-        part: Part = Part.MAIN,
-        commit: Commit = Commit.WRITE,
+        manner: Manner = PLAINLY,
     ) -> Stored:
         """Stores a new object.
 
         Raises:
             ApiError: 400, 403 (the namespace is going), 404 (no such namespace), 409 (the name is taken), 422.
         """
-        body = self._accepted(resource, namespace, document)
+        body = self._accepted(resource, namespace, document, manner)
         if metadata_of(body).pop("resourceVersion", ""):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         if resource.scope is Scope.NAMESPACED:
             self._life.admit(resource, namespace, metadata_of(body).get("name", ""))
         rules = rules_of(resource.storage)
-        if part is not Part.WHOLE or "status" not in body:
+        if manner.part is not Part.WHOLE or "status" not in body:
             rules.begin(body)
         key = self._free_key(resource, namespace, body)
         rules.always(body)
-        body = self._checked(resource, body, [])
-        if commit is Commit.DRY_RUN:
+        body = self._checked(resource, key, body, [])
+        manner.track(None, body)
+        if manner.commit is Commit.DRY_RUN:
             return self._store.version_of(key, body, self._store.version)
         return self._store.put(resource.storage, key, body)
 
-    def replace(
-        self, target: Target, document: JsonObject, *, part: Part = Part.MAIN, commit: Commit = Commit.WRITE
-    ) -> tuple[Stored, bool]:
+    def replace(self, target: Target, document: JsonObject, manner: Manner = PLAINLY) -> tuple[Stored, bool]:
         """Replaces an object, or creates it where its resource allows that; the flag says it was created.
 
         Raises:
             ApiError: 400, 404, 409 (another version or another object is stored), 422.
         """
         resource, key = target.resource, target.key
-        body = self._accepted(resource, key.namespace, document)
+        body = self._accepted(resource, key.namespace, document, manner)
         named = metadata_of(body).setdefault("name", key.name)
         if named != key.name:
             raise errors.bad_request(
@@ -118,20 +105,18 @@ class Writer:
         stored = self._store.get(target.shelf, key)
         version = metadata_of(body).get("resourceVersion", "")
         if stored is None:
-            if resource.put is Put.UNCONDITIONAL or version or part is Part.STATUS:
+            if resource.put is Put.UNCONDITIONAL or version or manner.part is Part.STATUS:
                 raise errors.not_found(resource, key.name)
-            return self.create(resource, key.namespace, body, part=part, commit=commit), True
-        if not version and resource.put is Put.VERSIONED and part is not Part.WHOLE:
+            return self.create(resource, key.namespace, body, manner), True
+        if not version and resource.put is Put.VERSIONED and manner.part is not Part.WHOLE:
             raise errors.invalid(resource, key.name, [_UNVERSIONED])
-        return self._revise(target, stored, body, part, commit), False
+        return self._revise(target, stored, body, manner), False
 
     def change(
         self,
         target: Target,
         edit: Callable[[JsonObject], JsonObject],
-        *,
-        part: Part = Part.MAIN,
-        commit: Commit = Commit.WRITE,
+        manner: Manner = PLAINLY,
     ) -> Stored:
         """Edits the present document of an object; `edit` sees it as its resource shows it.
 
@@ -142,16 +127,18 @@ class Writer:
         stored = self._store.get(target.shelf, key)
         if stored is None:
             raise errors.not_found(resource, key.name)
-        edited = edit(_shown(resource, stored))
-        body = self._accepted(resource, key.namespace, edited)
+        edited = edit(shown(resource, stored))
+        body = self._accepted(resource, key.namespace, edited, manner)
         if metadata_of(body).get("name") != key.name:
             immutable = FieldFault(
                 "metadata.name", Fault.INVALID, "field is immutable", metadata_of(body).get("name")
             )
             raise errors.invalid(resource, key.name, [immutable])
-        return self._revise(target, stored, body, part, commit)
+        return self._revise(target, stored, body, manner)
 
-    def _accepted(self, resource: Resource, namespace: str, document: JsonObject) -> JsonObject:
+    def _accepted(
+        self, resource: Resource, namespace: str, document: JsonObject, manner: Manner
+    ) -> JsonObject:
         """A document that is of this resource and for this place, as it would be stored."""
         version, kind = document.get("apiVersion"), document.get("kind")
         if version not in {None, "", resource.api_version}:
@@ -162,7 +149,10 @@ class Writer:
             raise errors.bad_request(
                 f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
             )
-        body = as_stored(resource, body_of(at_rest(document)))
+        body = body_of(at_rest(document))
+        if self._validation is Validation.STRICT:
+            body = typed(resource, body, manner)
+        body = as_stored(resource, body)
         metadata.check_types(resource, body)
         if metadata_of(body).get("namespace", namespace) not in {"", namespace}:
             raise errors.bad_request(
@@ -183,13 +173,22 @@ class Writer:
                 return Key(namespace, name)
         raise errors.already_exists(resource, name)
 
-    def _checked(self, resource: Resource, body: JsonObject, faults: list[FieldFault]) -> JsonObject:
+    def _checked(
+        self, resource: Resource, key: Key, body: JsonObject, faults: list[FieldFault]
+    ) -> JsonObject:
         """The body with its defaults, or a refusal."""
         rules = rules_of(resource.storage)
         shaped = body_of(at_rest(body))
+        if self._validation is Validation.LENIENT:
+            shaped = without_nulls(shaped)
+            if not _fits(resource, shaped):
+                return body
         try:
             rules.shape(shaped)
             found = [*metadata.faults_of(resource, shaped), *faults, *rules.validate(shaped)]
+            if not found:
+                others = (other for other in self._store.objects(resource.storage, None) if other.key != key)
+                found = rules.claim(shaped, (other.body() for other in others))
         except ApiError:
             if self._validation is Validation.LENIENT:
                 return body
@@ -200,20 +199,27 @@ class Writer:
             return body
         raise errors.invalid(resource, metadata_of(body)["name"], found)
 
-    def _revise(
-        self, target: Target, stored: Stored, after: JsonObject, part: Part, commit: Commit
-    ) -> Stored:
+    def _followed(self, resource: Resource, before: JsonObject, after: JsonObject) -> list[FieldFault]:
+        if self._validation is Validation.LENIENT and not (
+            _fits(resource, before) and _fits(resource, after)
+        ):
+            return []
+        return rules_of(resource.storage).follow(before, after)
+
+    def _revise(self, target: Target, stored: Stored, after: JsonObject, manner: Manner) -> Stored:
         resource, key = target.resource, target.key
         before = stored.body()
         self._check_preconditions(target, before, after)
-        after = _merged(before, after, part, resource)
+        after = _merged(before, after, manner.part, resource)
         metadata.carry_over(before, after)
         rules_of(target.shelf).always(after)
-        if part is not Part.STATUS:
-            after = self._checked(resource, after, metadata.update_faults(before, after))
+        if manner.part is not Part.STATUS:
+            faults = metadata.update_faults(before, after) + self._followed(resource, before, after)
+            after = self._checked(resource, key, after, faults)
         if resource.generation is Generation.COUNTED and before.get("spec") != after.get("spec"):
             metadata.count_generation(after)
-        if commit is Commit.DRY_RUN:
+        manner.track(before, after)
+        if manner.commit is Commit.DRY_RUN:
             return self._store.version_of(key, after, stored.version)
         if metadata.is_finished(after) and resource is not NAMESPACES:
             gone = self._store.remove(target.shelf, key, after)
@@ -244,10 +250,49 @@ class Writer:
 _UNVERSIONED = FieldFault("metadata.resourceVersion", Fault.INVALID, "must be specified for an update", 0)
 
 
-def _shown(resource: Resource, stored: Stored) -> JsonObject:
+def typed(resource: Resource, body: JsonObject, manner: Manner) -> JsonObject:
+    """A document as the decoder of its type sees it.
+
+    Raises:
+        ApiError: 400 for a field of the wrong type, or that is unknown where that is not borne.
+    """
+    findings = Findings()
+    result = fitted(body, kind_named(resource.api_version, resource.kind), findings)
+    if findings.mistyped:
+        raise errors.bad_request(f"{_undecodable(resource)}: {findings.mistyped[0]}")
+    refuse_fields(resource, [f'unknown field "{path}"' for path in findings.unknown], manner)
+    return result
+
+
+def refuse_fields(resource: Resource, said: list[str], manner: Manner) -> None:
+    """Refuses what is said of fields, or warns of it, or lets it be.
+
+    Raises:
+        ApiError: 400.
+    """
+    if said and manner.fields is FieldValidation.STRICT:
+        raise errors.bad_request(f"{_undecodable(resource)}: strict decoding error: {', '.join(said)}")
+    if manner.fields is FieldValidation.WARN:
+        for sentence in said:
+            manner.warn(sentence)
+
+
+def _undecodable(resource: Resource) -> str:
+    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+
+
+def _fits(resource: Resource, body: JsonObject) -> bool:
+    """Whether every field has its type, so that rules can read it."""
+    findings = Findings()
+    fitted(body, kind_named(resource.api_version, resource.kind), findings)
+    return not findings.mistyped and without_nulls(body) == body
+
+
+def shown(resource: Resource, stored: Stored) -> JsonObject:
+    """A stored object as a document of a resource."""
     body = stored.body()
-    shown: JsonObject = {resource.renamed.get(name, name): value for name, value in body.items()}
-    return {"kind": resource.kind, "apiVersion": resource.api_version, **shown}
+    called = renamed(body, resource.renamed.items())
+    return {"kind": resource.kind, "apiVersion": resource.api_version, **called}
 
 
 def _merged(before: JsonObject, after: JsonObject, part: Part, resource: Resource) -> JsonObject:

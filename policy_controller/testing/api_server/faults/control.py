@@ -18,7 +18,7 @@ from policy_controller.testing.api_server.documents import encode
 from policy_controller.testing.api_server.errors import ApiError
 from policy_controller.testing.api_server.faults.standing import Faults, Standing
 from policy_controller.testing.api_server.faults.values import Fault
-from policy_controller.testing.api_server.requests import JSON
+from policy_controller.testing.api_server.forms import JSON
 
 PATH: Final = "/_faults"
 

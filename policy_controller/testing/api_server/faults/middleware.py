@@ -29,8 +29,8 @@ from policy_controller.testing.api_server.faults.values import (
     Stall,
     Trickle,
 )
+from policy_controller.testing.api_server.forms import JSON
 from policy_controller.testing.api_server.http import STREAM, Handler
-from policy_controller.testing.api_server.requests import JSON
 
 
 def middleware(faults: Faults) -> Middleware:

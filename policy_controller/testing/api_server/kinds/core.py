@@ -5,7 +5,7 @@ from typing import Final
 
 from policy_controller.testing.api_server.documents import JsonObject, metadata_of
 from policy_controller.testing.api_server.errors import Fault, FieldFault
-from policy_controller.testing.api_server.kinds.rules import Rules
+from policy_controller.testing.api_server.kinds.rules import Rules, immutable
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
@@ -26,6 +26,25 @@ def _label_namespace(body: JsonObject) -> None:
 NAMESPACE: Final = Rules(begin=_begin_namespace, always=_label_namespace)
 
 
+def _frozen(before: JsonObject, after: JsonObject, *fields: str) -> list[FieldFault]:
+    # API: "Immutable, if set to true, ensures that data stored in the ConfigMap cannot be updated".
+    if before.get("immutable") is not True:
+        return []
+    detail = "field is immutable when `immutable` is set"
+    return [
+        FieldFault(name, Fault.FORBIDDEN, detail)
+        for name in ("immutable", *fields)
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _secret_follows(before: JsonObject, after: JsonObject) -> list[FieldFault]:
+    after.setdefault("type", before.get("type", "Opaque"))
+    plain = {**after}
+    _shape_secret(plain)
+    return immutable(before, plain, "type") + _frozen(before, plain, "data")
+
+
 def _shape_secret(body: JsonObject) -> None:
     body.setdefault("type", "Opaque")
     plain = body.pop("stringData", None)
@@ -35,7 +54,14 @@ def _shape_secret(body: JsonObject) -> None:
         body["data"] = {**data, **encoded}
 
 
-SECRET: Final = Rules(shape=_shape_secret)
+SECRET: Final = Rules(shape=_shape_secret, follow=_secret_follows)
+
+
+def _configmap_follows(before: JsonObject, after: JsonObject) -> list[FieldFault]:
+    return _frozen(before, after, "data", "binaryData")
+
+
+CONFIG_MAP: Final = Rules(follow=_configmap_follows)
 
 
 def _event_faults(body: JsonObject) -> list[FieldFault]:

@@ -64,19 +64,30 @@ def _begin(body: JsonObject) -> None:
 
 def _shape(body: JsonObject) -> None:
     _typed(body)
-    spec = body["spec"] = {**_SPEC_DEFAULTS, **without_nulls(body.get("spec", {}))}
+    body["spec"] = pod_spec_with_defaults(without_nulls(body.get("spec", {})))
+
+
+def pod_spec_with_defaults(given: JsonObject) -> JsonObject:
+    """A pod's spec, or a template's, with what the server fills in."""
+    spec: JsonObject = {**_SPEC_DEFAULTS, **given}
     for container in (*spec.get("initContainers", []), *spec.get("containers", [])):
         for port in container.get("ports", []):
             port.setdefault("protocol", "TCP")
+    return spec
 
 
-def _validate(body: JsonObject) -> list[FieldFault]:
+def pod_spec_faults(body: JsonObject, path: str = "spec") -> list[FieldFault]:
+    """What is wrong with a pod, or with the template that has this path.
+
+    Raises:
+        ApiError: 400 for a field of the wrong type.
+    """
     spec = _typed(body)
-    faults = [] if spec.containers else [FieldFault("spec.containers", Fault.REQUIRED, "")]
+    faults = [] if spec.containers else [FieldFault(f"{path}.containers", Fault.REQUIRED, "")]
     for index, container in enumerate(spec.initContainers):
-        faults += _container_faults(f"spec.initContainers[{index}]", container)
+        faults += _container_faults(f"{path}.initContainers[{index}]", container)
     for index, container in enumerate(spec.containers):
-        faults += _container_faults(f"spec.containers[{index}]", container)
+        faults += _container_faults(f"{path}.containers[{index}]", container)
     return faults
 
 
@@ -127,4 +138,4 @@ def stops_at_once(body: JsonObject) -> bool:
     return not scheduled or ended
 
 
-POD: Final = Rules(begin=_begin, shape=_shape, validate=_validate, grace=_grace)
+POD: Final = Rules(begin=_begin, shape=_shape, validate=pod_spec_faults, grace=_grace)

@@ -4,8 +4,12 @@ import aiohttp
 import pytest
 
 from policy_controller.testing.api_server import ApiServer
+from policy_controller.testing.api_server.resources import RESOURCES
 from policy_controller.testing.api_server.tests.raw import RawClient
 
+APPS = "/apis/apps/v1"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+REVIEWS = {"delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 SERVED = [
     # path of the version, resource, kind, namespaced, short names, verbs it lacks
     ("/api/v1", "namespaces", "Namespace", False, ["ns"], {"deletecollection"}),
@@ -14,9 +18,17 @@ SERVED = [
     ("/api/v1", "events", "Event", True, ["ev"], set()),
     ("/api/v1", "configmaps", "ConfigMap", True, ["cm"], set()),
     ("/api/v1", "secrets", "Secret", True, [], set()),
+    ("/api/v1", "services", "Service", True, ["svc"], set()),
+    ("/api/v1", "serviceaccounts", "ServiceAccount", True, ["sa"], set()),
     ("/apis/events.k8s.io/v1", "events", "Event", True, ["ev"], set()),
     ("/apis/networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", True, ["netpol"], set()),
     ("/apis/coordination.k8s.io/v1", "leases", "Lease", True, [], set()),
+    (APPS, "deployments", "Deployment", True, ["deploy"], set()),
+    (APPS, "daemonsets", "DaemonSet", True, ["ds"], set()),
+    (RBAC, "roles", "Role", True, [], set()),
+    (RBAC, "clusterrolebindings", "ClusterRoleBinding", False, [], set()),
+    ("/apis/authentication.k8s.io/v1", "tokenreviews", "TokenReview", False, [], REVIEWS),
+    ("/apis/authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview", False, [], REVIEWS),
 ]
 ALL_VERBS = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 
@@ -43,11 +55,7 @@ async def test_status_is_a_subresource_with_its_own_verbs(client: RawClient, nam
 
 async def test_groups_lead_to_their_versions(client: RawClient) -> None:
     groups = (await client.get("/apis")).body["groups"]
-    assert [group["name"] for group in groups] == [
-        "coordination.k8s.io",
-        "events.k8s.io",
-        "networking.k8s.io",
-    ]
+    assert [group["name"] for group in groups] == sorted({row.group for row in RESOURCES if row.group})
     for group in groups:
         alone = (await client.get(f"/apis/{group['name']}")).body
         assert alone["preferredVersion"] == group["preferredVersion"]
@@ -68,14 +76,16 @@ async def test_health_is_told_in_plain_text(server: ApiServer, path: str) -> Non
 
 
 NOT_SERVED = [
-    ("GET", "/apis/apps", 404),
-    ("GET", "/apis/apps/v1", 404),
+    ("GET", "/apis/apps.example", 404),
+    ("GET", "/apis/apps/v2", 404),
     ("GET", "/api/v2", 404),
     ("GET", "/openapi/v2", 404),
     ("GET", "/api/v1/deployments", 404),
     ("GET", "/api/v1/namespaces/default/nodes", 404),
     ("GET", "/api/v1/pods/web", 404),
     ("GET", "/api/v1/namespaces/default/pods/web/log", 404),
+    ("GET", "/api/v1/namespaces/default/pods/web/eviction", 405),
+    ("GET", "/apis/authentication.k8s.io/v1/tokenreviews", 405),
     ("GET", "/api/v1/namespaces/default/pods/", 404),
     ("POST", "/api/v1/pods", 405),
     ("DELETE", "/api/v1/pods", 405),
@@ -98,6 +108,6 @@ async def test_client_that_takes_no_json_is_refused(client: RawClient) -> None:
     headers = {"Accept": "application/vnd.kubernetes.protobuf"}
     async with client.session.get("/api/v1/pods", headers=headers) as response:
         assert response.status == 406
-    headers["Accept"] += ";q=1,application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+    headers["Accept"] += ";q=1,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
     async with client.session.get("/api/v1/pods", headers=headers) as response:
         assert (await response.json())["kind"] == "PodList"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from policy_controller.testing.api_server import ApiError, ApiServer
 from policy_controller.testing.api_server.documents import JsonObject
-from policy_controller.testing.api_server.resources import RESOURCES
+from policy_controller.testing.api_server.resources import RESOURCES, Keeping
 from policy_controller.testing.api_server.tests.raw import pod, policy
+from policy_controller.testing.api_server.tests.samples import sample
 
 JSON = st.recursive(
     st.none()
@@ -47,6 +48,9 @@ FULL_METADATA: JsonObject = {
 }
 
 
+WITH_PHASE = {"Namespace", "Node", "Pod"}
+
+
 def _documents() -> list[JsonObject]:
     rich = {
         "NetworkPolicy": policy("x", POLICY_SPEC),
@@ -55,12 +59,14 @@ def _documents() -> list[JsonObject]:
             "spec": {"containers": [CONTAINER], "initContainers": [CONTAINER], "nodeName": "n"},
         },
         "Secret": {"stringData": {"a": "b"}, "data": {"c": "ZA=="}},
-        "Event": {"involvedObject": {"namespace": "default"}, "reason": "x"},
     }
     documents = []
     for row in RESOURCES:
-        body = {**rich.get(row.kind, {}), "apiVersion": row.api_version, "kind": row.kind}
-        documents.append({**body, "metadata": FULL_METADATA, "status": {"phase": "Running"}})
+        if row.keeping is not Keeping.STORED:
+            continue
+        body = sample(row.api_version, row.kind) | rich.get(row.kind, {})
+        status = {"status": {"phase": "Running"}} if row.kind in WITH_PHASE else {}
+        documents.append({**body, "metadata": FULL_METADATA, **status})
     return documents
 
 

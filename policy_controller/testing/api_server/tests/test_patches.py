@@ -76,8 +76,8 @@ async def test_merge_patch_cannot_change_identity(client: RawClient) -> None:
 
 
 PATCH_FORMS: list[tuple[str, Any, int]] = [
-    ("application/strategic-merge-patch+json", {}, 415),
-    ("application/apply-patch+yaml", {}, 415),
+    ("application/strategic-merge-patch+json", [], 400),
+    ("application/apply-patch+yaml", [], 422),
     ("application/json", {}, 415),
     (MERGE, [], 400),
     (f"{MERGE}; charset=utf-8", {}, 200),

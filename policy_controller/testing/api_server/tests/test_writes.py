@@ -35,7 +35,8 @@ async def test_created_object_gets_identity_version_and_defaults(client: RawClie
     metadata = created.body["metadata"]
     assert (metadata["name"], metadata["namespace"], metadata["generation"]) == ("web", "default", 1)
     assert len(metadata["uid"]) == 36
-    assert not {"managedFields", "deletionTimestamp"} & set(metadata)
+    assert "deletionTimestamp" not in metadata
+    assert [entry["operation"] for entry in metadata["managedFields"]] == ["Update"]
     assert created.body["status"] == {"phase": "Pending"}
     assert (await client.get(f"{PODS}/web")).body == created.body
 

@@ -1,13 +1,10 @@
-"""Discovery: what the server says it serves, derived from the table of resources.
-
-Knows the documents of /version, /api and /apis. Knows nothing of objects.
-"""
+"""Discovery, one document for each group and version: /version, /api, /apis and below."""
 
 from typing import Final
 
 from policy_controller.testing.api_server.documents import JsonObject
 from policy_controller.testing.api_server.errors import no_such_path
-from policy_controller.testing.api_server.resources import RESOURCES, SUBRESOURCE_VERBS, Resource, Scope
+from policy_controller.testing.api_server.resources import RESOURCES, SUBRESOURCES, Resource, Scope
 
 VERSION: Final[JsonObject] = {
     "major": "1",
@@ -89,14 +86,19 @@ def _described(row: Resource) -> list[JsonObject]:
         whole["shortNames"] = list(row.short_names)
     if row.categories:
         whole["categories"] = list(row.categories)
-    parts = [
-        {
-            "name": f"{row.plural}/{part}",
-            "singularName": "",
-            "namespaced": row.scope is Scope.NAMESPACED,
-            "kind": row.kind,
-            "verbs": list(SUBRESOURCE_VERBS),
-        }
-        for part in row.subresources
-    ]
-    return [whole, *parts]
+    return [whole, *(_described_part(row, part) for part in row.subresources)]
+
+
+def _described_part(row: Resource, name: str) -> JsonObject:
+    part = SUBRESOURCES[name]
+    described: JsonObject = {
+        "name": f"{row.plural}/{name}",
+        "singularName": "",
+        "namespaced": row.scope is Scope.NAMESPACED,
+        "kind": part.kind or row.kind,
+        "verbs": list(part.verbs),
+    }
+    if part.kind:
+        group, _, version = part.api_version.rpartition("/")
+        described |= {"group": group, "version": version}
+    return described

@@ -1,17 +1,13 @@
-"""Patches: a media type and a body in, an edit of a document out.
+"""JSON Merge Patch (RFC 7386) and JSON Patch (RFC 6902): patches that know nothing of what a document is."""
 
-Knows JSON Merge Patch (RFC 7386) and JSON Patch (RFC 6902). Strategic merge and apply patches are not served: their
-media types are refused with 415.
-"""
-
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import jsonpatch
 import msgspec
 
 from policy_controller.testing.api_server.documents import JsonObject
-from policy_controller.testing.api_server.errors import bad_request, unprocessable, unsupported_media_type
+from policy_controller.testing.api_server.errors import bad_request, unprocessable
 
 Edit = Callable[[JsonObject], JsonObject]
 
@@ -29,8 +25,13 @@ def merged(document: object, patch: object) -> object:
     return result
 
 
-def _merge_edit(body: bytes) -> Edit:
-    patch = _decoded(body)
+def merge_edit(body: bytes) -> Edit:
+    """The edit of a merge patch.
+
+    Raises:
+        ApiError: 400 for a body that is no object.
+    """
+    patch = decoded(body)
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: a merge patch of an object must be an object")
 
@@ -40,8 +41,13 @@ def _merge_edit(body: bytes) -> Edit:
     return edit
 
 
-def _json_edit(body: bytes) -> Edit:
-    patch = _decoded(body)
+def json_edit(body: bytes) -> Edit:
+    """The edit of a JSON patch.
+
+    Raises:
+        ApiError: 400 for a body that is no list; the edit itself raises 422 when the document does not fit.
+    """
+    patch = decoded(body)
     if not isinstance(patch, list):
         raise bad_request("error decoding patch: a JSON patch must be a list of operations")
 
@@ -54,7 +60,12 @@ def _json_edit(body: bytes) -> Edit:
     return edit
 
 
-def _decoded(body: bytes) -> object:
+def decoded(body: bytes) -> object:
+    """The JSON value of a patch.
+
+    Raises:
+        ApiError: 400.
+    """
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError as fault:
@@ -65,21 +76,3 @@ def _object(result: object) -> JsonObject:
     if not isinstance(result, dict):
         raise unprocessable("the patched document is not an object")
     return result
-
-
-EDITS: Final[Mapping[str, Callable[[bytes], Edit]]] = {
-    "application/json-patch+json": _json_edit,
-    "application/merge-patch+json": _merge_edit,
-}
-
-
-def parse_patch(media_type: str, body: bytes) -> Edit:
-    """The edit that a PATCH request asks for.
-
-    Raises:
-        ApiError: 415 for another media type, 400 for a body that is not of that type. The edit itself raises 422 when
-            the document does not fit the patch.
-    """
-    if media_type not in EDITS:
-        raise unsupported_media_type(list(EDITS))
-    return EDITS[media_type](body)

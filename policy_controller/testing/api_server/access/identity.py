@@ -1,0 +1,42 @@
+"""Identities: the names and groups that permissions are given to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+AUTHENTICATED: Final = "system:authenticated"
+MASTERS: Final = "system:masters"
+_ACCOUNTS: Final = "system:serviceaccounts"
+_ACCOUNT_PREFIX: Final = "system:serviceaccount:"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user, by name and groups."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+DEVELOPER: Final = Identity("development", (MASTERS, AUTHENTICATED))
+"""Whoever asks without saying who: may do everything."""
+
+
+def account_user(namespace: str, name: str) -> str:
+    """The user name of a service account."""
+    return f"{_ACCOUNT_PREFIX}{namespace}:{name}"
+
+
+def account_groups(namespace: str) -> tuple[str, ...]:
+    """The groups of a namespace's service accounts."""
+    return (_ACCOUNTS, f"{_ACCOUNTS}:{namespace}", AUTHENTICATED)
+
+
+def impersonated(user: str, groups: tuple[str, ...]) -> Identity:
+    """Who a request with the `Impersonate-*` headers is made as; a service account has its groups by itself."""
+    namespace, _, name = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
+    if user.startswith(_ACCOUNT_PREFIX) and name and not groups:
+        return Identity(user, account_groups(namespace))
+    return Identity(user, tuple(dict.fromkeys((*groups, AUTHENTICATED))))
