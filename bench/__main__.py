@@ -10,13 +10,14 @@ from typing import Final
 
 import click
 
-from bench import compile_node, event_to_kernel, kernel_apply
+from bench import compile_node, event_to_kernel, kernel_apply, packet_path
 from bench.measure import Measured
 
 BENCHMARKS: Final[Mapping[str, Callable[[], Measured]]] = {
     "apply": kernel_apply.measure,
     "compile": compile_node.measure,
     "event": event_to_kernel.measure,
+    "packets": packet_path.measure,
 }
 """All but `compile` need root."""
 

@@ -57,7 +57,7 @@ def test_an_unknown_benchmark_is_named_and_the_known_ones_are_listed() -> None:
 
 @pytest.mark.whole
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["apply", "compile", "event"])
+@pytest.mark.parametrize("name", ["apply", "compile", "event", "packets"])
 def test_a_benchmark_prints_its_name_and_numbers(name: str) -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-m", "bench", name, "--output", "json"],
