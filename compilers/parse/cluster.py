@@ -35,6 +35,7 @@ _FORMER_GROUPS: Final[Mapping[str, frozenset[str]]] = {
     "NetworkPolicy": frozenset({"", "extensions", "networking.k8s.io"}),
 }
 _CORE: Final = frozenset({""})
+_LONGEST_WORD: Final = 100
 _SPELLINGS: Final[Mapping[str, str]] = {
     name.lower(): name for name in ("List", *_KINDS, *(f"{kind}List" for kind in _KINDS))
 }
@@ -102,7 +103,7 @@ class _Reading:
             self._fault(ObjectRef("File", "", document.file), reason, document, "kind")
             return
         if kind not in _KINDS or not _is_ours(kind, api_version):
-            self.skipped[kind if kind not in _KINDS else f"{kind} of {api_version}"] += 1
+            self.skipped[_word(kind) if kind not in _KINDS else f"{kind} of {_word(str(api_version))}"] += 1
             return
         expected, parse = _KINDS[kind]
         if expected.namespaced:
@@ -164,6 +165,11 @@ def _is_ours(kind: str, api_version: object) -> bool:
         return True
     group = api_version.rpartition("/")[0]
     return group in _FORMER_GROUPS.get(kind.removesuffix("List"), _CORE)
+
+
+def _word(text: str) -> str:
+    """A kind or apiVersion as it is told: as it is unless it is too long to be one."""
+    return text if len(text) <= _LONGEST_WORD else quoted(text)
 
 
 def _placed(tree: dict[str, object], namespace: str) -> dict[str, object]:

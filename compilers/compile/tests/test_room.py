@@ -1,8 +1,8 @@
 """What is too large closes the pods it is about, and nothing else of the node; and what is large is not slow."""
 
-import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, ip_network
+from os import times
 
 import pytest
 
@@ -100,12 +100,12 @@ def test_a_class_that_takes_up_too_much_is_closed_and_its_heaviest_policy_told(s
 
 
 def test_a_class_of_too_many_addresses_is_closed_before_they_are_collected() -> None:
-    began = time.process_time()
+    began = times().user
     found = compiled([policy("p", map(everyone, range(2_000)))], bad_pods=1_000)
     assert "524,288 addresses" in found.faults[0].reason
     assert len(found.rule_set.peer_sets) == 1
     # Two thousand selectors over a thousand pods, one after the other, take many times as long.
-    assert time.process_time() - began < 5
+    assert times().user - began < 5
 
 
 def test_a_node_that_is_full_closes_the_largest_classes_first() -> None:
@@ -172,8 +172,8 @@ def test_pods_that_are_only_bound_by_name_do_not_push_out_those_with_addresses()
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_large_and_fits_is_compiled_in_time(what: str, policies: list[NetworkPolicy]) -> None:
-    began = time.process_time()
+    began = times().user
     found = compiled(policies, bad_pods=5_000 if what != "policies" else 50)
     assert not found.faults
     # Once for each rule instead of once for each set, every one of these takes longer than a minute.
-    assert time.process_time() - began < 10
+    assert times().user - began < 10

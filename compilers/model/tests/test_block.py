@@ -2,7 +2,7 @@
 
 import ipaddress
 import itertools
-import time
+from os import times
 
 import pytest
 from hypothesis import given
@@ -119,10 +119,10 @@ def test_a_hundred_thousand_excepts_are_subtracted_in_one_walk() -> None:
     every_other = tuple(
         ipaddress.IPv4Network((int(cidr.network_address) + 64 * index, 28)) for index in range(100_000)
     )
-    began = time.process_time()
+    began = times().user
 
     ranges = IpBlock(cidr, every_other).ranges()
 
     assert len(ranges) == 100_000
     # A walk over all ranges for each except takes minutes; one walk takes half a second here.
-    assert time.process_time() - began < 20
+    assert times().user - began < 20

@@ -1,6 +1,6 @@
 """What is too much to read is a fault that closes, found at once; and few faults are told of many."""
 
-import time
+from os import times
 
 import pytest
 
@@ -81,10 +81,10 @@ def test_a_selector_that_is_too_much_makes_every_pod_a_subject() -> None:
     ids=["excepts", "ports", "selectors", "faulty selectors", "values", "unknown fields"],
 )
 def test_what_is_within_the_bounds_is_read_in_time(spec: Tree) -> None:
-    began = time.process_time()
+    began = times().user
     parsed(spec)
     # While one object is read, no other is: half a second here.
-    assert time.process_time() - began < 5
+    assert times().user - began < 5
 
 
 def test_of_many_faults_few_are_told_and_both_sides_close() -> None:
