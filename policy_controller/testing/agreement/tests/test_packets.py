@@ -17,7 +17,7 @@ from policy_controller.testing.generators import random_cluster, seeded, traffic
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.laboratory.addresses import OUTSIDE4, OUTSIDE6, pod_networks
 
-CLUSTERS = {NetworkKind.BRIDGE: (200, 1000), NetworkKind.VXLAN: (60, 1000), NetworkKind.ROUTED: (60, 1000)}
+CLUSTERS = {NetworkKind.BRIDGE: (200, 500), NetworkKind.VXLAN: (60, 500), NetworkKind.ROUTED: (60, 500)}
 """How many are tried in each extent, short and whole."""
 CONNECTIONS = 120
 """Connections tried in each cluster, as many denied as allowed where there are that many."""

@@ -22,7 +22,7 @@ Record = Callable[[str, object], None]
 
 ENFORCERS: Final = tuple(map(enforcer_of, NODES))
 ENDED: Final = {"operator": (OPERATOR,), "enforcers": ENFORCERS, "both": (OPERATOR, *ENFORCERS)}
-SHORT, WHOLE = 1, 20
+SHORT, WHOLE = 1, 8
 """Rounds of each way to end each set of processes."""
 MOST_BETWEEN_MS: Final = 250.0
 """A machine that is so busy that it probes more rarely sees no short gap."""
