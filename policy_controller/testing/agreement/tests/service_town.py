@@ -5,7 +5,7 @@ the rewritten connection; kube-proxy's own refusals are for the tests that are a
 """
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -43,22 +43,29 @@ HOST_PORT: Final = 9100
 Client = Pod | str
 """A pod, a node's name (a process of the node, or a hostNetwork pod), or `outside`."""
 
-ON_EVERY_NETWORK: Final = pytest.mark.parametrize(
-    ("network", "mode"),
-    [
-        pytest.param(
-            network,
-            mode,
-            id=f"{network.value}-{mode.value}",
-            # What iptables and nftables do differs by node, not by network: all pairs are for the record.
-            marks=() if mode is Mode.NFTABLES or network is NetworkKind.BRIDGE else pytest.mark.whole,
-        )
-        for network in NetworkKind
-        for mode in Mode
-    ],
-    indirect=True,
-    scope="module",
-)
+
+def _on(short: Callable[[NetworkKind, Mode], bool]) -> pytest.MarkDecorator:
+    """Every mode on every network; what `short` does not want is for the whole extent only."""
+    return pytest.mark.parametrize(
+        ("network", "mode"),
+        [
+            pytest.param(
+                network,
+                mode,
+                id=f"{network.value}-{mode.value}",
+                marks=() if short(network, mode) else pytest.mark.whole,
+            )
+            for network in NetworkKind
+            for mode in Mode
+        ],
+        indirect=True,
+        scope="module",
+    )
+
+
+ON_EVERY_NETWORK: Final = _on(lambda network, mode: mode is Mode.NFTABLES or network is NetworkKind.BRIDGE)
+ON_A_BRIDGE: Final = _on(lambda network, _: network is NetworkKind.BRIDGE)
+"""For what kube-proxy does before a packet takes its way: in the short extent all modes on one network."""
 
 
 class Door(enum.Enum):

@@ -52,7 +52,7 @@ SERVICES: Final = (
     service(12, [WEB], node_port=30012),
     service(13, [API], target=443, node_port=30013, external=LOCAL),
 )
-SHORT, WHOLE = 2, 40
+SHORT, WHOLE = 1, 40
 """Clusters of generated policies for each network and mode."""
 
 

@@ -20,7 +20,7 @@ from policy_controller.testing.agreement.tests.scene import BASE, Record
 from policy_controller.testing.agreement.tests.service_town import (
     NODE_A,
     NODE_B,
-    ON_EVERY_NETWORK,
+    ON_A_BRIDGE,
     Client,
     Door,
     Town,
@@ -38,13 +38,13 @@ from policy_controller.testing.probe import (
     Transport,
 )
 
-pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module"), ON_EVERY_NETWORK]
+pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module"), ON_A_BRIDGE]
 
 WEB, API, DB, FAR_WEB, SCRAPER = PODS
 LOCAL: Final = TrafficPolicy.LOCAL
 WATCHED: Final = 7001
 """A port where nobody of the stage answers: those who answer while probing goes on are in its own process."""
-SECONDS: Final = 1.5, 10.0
+SECONDS: Final = 1.0, 10.0
 """How long rules are rewritten, in the short and the whole extent."""
 
 NEAR = service(1, [DB], target=WATCHED, node_port=30001, external=LOCAL)

@@ -18,7 +18,7 @@ from compilers.model.cluster import Pod
 from compilers.model.policy import NetworkPolicy
 from compilers.model.selector import LabelSelector
 from compilers.model.words import Address
-from policy_controller.testing.agreement.tests.scene import PORTS, Record
+from policy_controller.testing.agreement.tests.scene import PORTS, Record, command
 from policy_controller.testing.agreement.tests.service_town import (
     EXTERNAL_IPS,
     NODE_A,
@@ -114,3 +114,34 @@ async def test_the_source_that_arrives_is_the_one_that_the_evaluator_is_given(
     assert {way for way, found in admitted.items() if len(found) != 1} == own_node
     record_property(f"ways to a Service, source == evaluator ({town.mode.value})", len(admitted))
     record_property("probes of Services, packets == evaluator", len(calls))
+
+
+HIDING: Final = """
+table inet hiding {
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade
+    ip6 saddr fd10:244::/32 ip6 daddr != fd10:244::/32 masquerade
+  }
+}
+"""
+"""As Flannel's --ip-masq has it: what a pod sends to anything but a pod, a node's own address too, has its node's address."""
+
+
+async def test_a_pod_that_its_node_hides_comes_to_another_nodes_port_with_the_nodes_address(
+    town: Town,
+) -> None:
+    by_client = service(1, [DB], target=80, node_port=30001, external=TrafficPolicy.LOCAL)
+    by_node = service(2, [DB], target=8080, node_port=30002, external=TrafficPolicy.LOCAL)
+    town.serve(by_client, by_node)
+    node = town.stage.node(NODE_B)
+    await town.stage.enforce(cluster(admitting("hidden", DB, {API.addresses: 80, node.addresses: 8080})))
+    command(node.namespace, "nft", "-f", "-", text=HIDING)
+    try:
+        calls = [call for one in (by_client, by_node) for call in town.calls(API, one, Door.NODE_A)]
+        found = {
+            (call.service, result.outcome) for call, result in zip(calls, await town.ask(calls), strict=True)
+        }
+    finally:
+        command(node.namespace, "nft", "delete", "table", "inet", "hiding")
+    assert found == {(by_client, Outcome.TIMED_OUT), (by_node, Outcome.ACCEPTED)}
