@@ -147,7 +147,7 @@ async def _acts(
     await installation.in_force(cluster, seconds=60)
     traffics = tuple(connections(cluster, staged.ports, population.far))
     _say(f"making {len(traffics)} connections")
-    checked = await check(cluster, traffics, prober, population.namespaces)
+    checked = await check(cluster, traffics, prober, population.namespaces, population.far)
     pair = telling_pair(cluster, iter(traffics), staged.ports)
     if pair is None:
         _say("no pod is open to another that could show a policy's coming and going: no live changes")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from compilers.evaluate.decision import Decision, Verdict
-from compilers.evaluate.ends import End, PodEnd, end_at
+from compilers.evaluate.ends import End, NodeEnd, PodEnd, end_at
 from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import Traffic
 from compilers.model.cluster import Cluster
@@ -24,8 +24,12 @@ EVERYWHERE: Final[Service] = (Protocol.TCP, 80)
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One connection: what was expected and why, and what packets saw (None: the outcome says nothing)."""
+    """One connection: what was expected and why, and what packets saw (None: the outcome says nothing).
 
+    `source` is who sends: a node also where it comes with an address that the API does not tell of.
+    """
+
+    source: str
     decision: Decision
     seen: Verdict | None
     result: ProbeResult
@@ -102,12 +106,18 @@ def _peer(end: End) -> str | None:
 
 
 async def check(
-    cluster: Cluster, traffics: Iterable[Traffic], prober: Prober, namespaces: Mapping[Address, str]
+    cluster: Cluster, traffics: Iterable[Traffic], prober: Prober, namespaces: Mapping[Address, str], far: Far
 ) -> tuple[Checked, ...]:
     """Make every connection and judge it."""
     asked = tuple(traffics)
     results = await prober.run([probe_of(traffic, namespaces) for traffic in asked])
     return tuple(
-        Checked(judge(cluster, traffic), VERDICT.get(result.outcome), result)
+        Checked(sender(traffic.source, far), judge(cluster, traffic), VERDICT.get(result.outcome), result)
         for traffic, result in zip(asked, results, strict=True)
     )
+
+
+def sender(source: End, far: Far) -> str:
+    """Who sends from an end, in the words for pods and nodes; outside of both it is the address."""
+    node = far.get(source.address)
+    return str(source) if node is None else str(NodeEnd(node, source.address))

@@ -5,6 +5,7 @@ Knows how results are printed. Names from files go through `shown`, so a termina
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
 from rich.columns import Columns
@@ -14,17 +15,15 @@ from rich.text import Text
 
 from compilers.evaluate.decision import Verdict
 from compilers.evaluate.ends import shown
-from compilers.evaluate.traffic import Traffic
 from compilers.model.words import Direction
 from policy_controller.cli.demo.changes import Change
 from policy_controller.cli.demo.matrix import Checked
 from policy_controller.testing.laboratory import NetworkKind
 
 SCHEMA: Final = "demo/v1"
-MOST_SOURCES: Final = 24
-"""Wider, the two halves of the matrix no longer fit beside each other in 80 columns."""
-
-DIGITS: Final = "123456789abcdefghijklmnopqrstuvwxyz"
+DIGITS: Final = f"123456789{ascii_lowercase}{ascii_uppercase}"
+"""One for each source; with more there is no matrix."""
+SEEN, EXPECTED = "seen by packets", "expected"
 ALLOWED, DENIED, WRONG = "✓", "·", "✗"
 STYLES: Final = {ALLOWED: "green", DENIED: "dim", WRONG: "bold red"}
 
@@ -77,10 +76,11 @@ def as_tree(found: Shown) -> dict[str, Any]:
     }
 
 
-def _connection(traffic: Traffic) -> dict[str, Any]:
+def _connection(one: Checked) -> dict[str, Any]:
+    traffic = one.decision.traffic
     protocol = traffic.protocol if isinstance(traffic.protocol, int) else traffic.protocol.value
     return {
-        "source": str(traffic.source),
+        "source": one.source,
         "destination": str(traffic.destination),
         "protocol": protocol,
         "port": traffic.port,
@@ -91,7 +91,7 @@ def _denied(one: Checked) -> dict[str, Any]:
     direction = one.decision.deciding_direction
     policies = tuple(f"{policy.namespace}/{policy.name}" for policy in one.decision.policies)
     return {
-        **_connection(one.decision.traffic),
+        **_connection(one),
         "direction": direction.value if direction is not None else None,
         "policies": policies,
     }
@@ -99,8 +99,9 @@ def _denied(one: Checked) -> dict[str, Any]:
 
 def _mismatch(one: Checked) -> dict[str, Any]:
     return {
-        **_connection(one.decision.traffic),
+        **_connection(one),
         "family": one.decision.traffic.family.value,
+        "source_address": str(one.decision.traffic.source.address),
         "expected": one.decision.verdict.value,
         "seen": one.seen.value if one.seen is not None else None,
         "outcome": one.result.outcome.value,
@@ -129,37 +130,66 @@ def print_tables(console: Console, found: Shown) -> None:
 
 
 def _print_matrix(console: Console, checked: Sequence[Checked]) -> None:
-    sources = sorted({str(one.decision.traffic.source) for one in checked}, key=_pods_first)
+    sources = sorted({one.source for one in checked}, key=_pods_first)
     rows: dict[str, dict[str, Cell]] = {}
     for one in checked:
         traffic = one.decision.traffic
         cells = rows.setdefault(f"{traffic.destination} {traffic.service}", {})
-        cells.setdefault(str(traffic.source), {})[traffic.family.value] = one
-    if len(sources) > MOST_SOURCES:
+        cells.setdefault(one.source, {})[traffic.family.value] = one
+    columns = _columns(len(sources), console.width - max(map(len, rows), default=0))
+    if not columns:
         console.print(
-            f"{len(sources)} sources and {len(rows)} services: too wide for a matrix, see --output json"
+            f"{len(sources)} sources and {len(rows)} services: too wide for a matrix, see --output json\n"
         )
         return
     table = Table(title="Who reaches whom", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("to", no_wrap=True)
     digits = DIGITS[: len(sources)]
-    table.add_column(f"seen by packets\n{digits}", no_wrap=True)
-    table.add_column(f"expected\n{digits}", no_wrap=True)
+    for column in columns:
+        table.add_column(f"{column}\n{digits}", no_wrap=True)
     for name, cells in sorted(rows.items(), key=lambda row: _pods_first(row[0])):
-        table.add_row(
-            name,
-            _marks(cells.get(source, {}) for source in sources),
-            Text("".join(_expected(cells.get(source, {})) for source in sources)),
-        )
+        marked = _marks(cells.get(source, {}) for source in sources)
+        expected = Text("".join(_expected(cells.get(source, {})) for source in sources))
+        table.add_row(name, *(marked, expected)[: len(columns)])
     console.print(table)
     legend = Columns(
         (f"{digit} {name}" for digit, name in zip(digits, sources, strict=True)), column_first=True
     )
     console.print("from", legend, highlight=False)
     console.print(
-        f"{ALLOWED} allowed, {DENIED} denied, 4 or 6 allowed by that family only, {WRONG} not as expected\n",
+        f"{ALLOWED} allowed, {DENIED} denied, 4 or 6 allowed by that family only, {WRONG} not as expected",
         highlight=False,
     )
+    _print_other_addresses(console, checked)
+    console.print()
+
+
+def _columns(sources: int, room: int) -> tuple[str, ...]:
+    """What the matrix shows of so many sources where there is room for so many characters beside the names.
+
+    What packets saw has a mark of its own for what was not expected, so it also stands alone.
+    """
+    if sources > len(DIGITS):
+        return ()
+    for columns in ((SEEN, EXPECTED), (SEEN,)):
+        if sum(1 + max(sources, len(column)) for column in columns) < room:
+            return columns
+    return ()
+
+
+def _print_other_addresses(console: Console, checked: Iterable[Checked]) -> None:
+    """Policies see addresses: of nodes that come with others than the API tells of, one is shown."""
+    others = {
+        (one.source, one.decision.traffic.family.value): str(one.decision.traffic.source.address)
+        for one in checked
+        if one.source != str(one.decision.traffic.source)
+    }
+    if others:
+        first = min(source for source, _ in others)
+        addresses = [address for (source, _), address in sorted(others.items()) if source == first]
+        console.print(
+            f"pods of other nodes see {first} as {' and '.join(addresses)}, and so on", highlight=False
+        )
 
 
 def _marks(cells: Iterable[Cell]) -> Text:
@@ -193,14 +223,14 @@ def _print_denied(console: Console, checked: Iterable[Checked]) -> None:
         if direction is None:
             continue
         traffic = one.decision.traffic
-        subject, other = traffic.destination, traffic.source
+        subject, other = str(traffic.destination), one.source
         if direction is Direction.EGRESS:
             subject, other = other, subject
         policies = ", ".join(
             f"{shown(policy.namespace)}/{shown(policy.name)}" for policy in one.decision.policies
         )
-        others, services = grouped.setdefault((str(subject), direction.field, policies), ([], []))
-        others.append(str(other))
+        others, services = grouped.setdefault((subject, direction.field, policies), ([], []))
+        others.append(other)
         services.append(traffic.service)
     if not grouped:
         return
