@@ -59,13 +59,15 @@ class Following:
 class CommandLine:
     """`binary` as a client of the cluster that a kubeconfig names.
 
-    What the client keeps for itself (kubectl and helm cache what a server says of itself) goes into `home`.
+    What the client keeps for itself (kubectl and helm cache what a server says of itself) goes into `home`. `path` is
+    where it finds other programs, such as the one that `kubectl diff` runs.
     """
 
-    def __init__(self, binary: Path, kubeconfig: Path, home: Path) -> None:
+    def __init__(self, binary: Path, kubeconfig: Path, home: Path, path: str = "") -> None:
         self._binary = binary
         # Nothing of the developer's own: a proxy, a kubeconfig, a plugin would change what is tested.
-        self._environment: Mapping[str, str] = {"HOME": str(home), "KUBECONFIG": str(kubeconfig), "PATH": ""}
+        own = {"HOME": str(home), "KUBECONFIG": str(kubeconfig), "PATH": path}
+        self._environment: Mapping[str, str] = own
 
     async def run(self, *words: str, stdin: str | None = None, seconds: float = DEADLINE_SECONDS) -> Ended:
         """Run to the end. Raises TimeoutError when that does not come in time; the client is killed then."""
