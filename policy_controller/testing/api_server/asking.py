@@ -82,7 +82,7 @@ class Asked:
         raw = await self.request.read()
         found = requests.read_document(self.media_type, raw)
         fields = requests.read_field_validation(self.query)
-        if fields is not FieldValidation.IGNORE:
+        if fields is not FieldValidation.IGNORE and self.media_type in requests.JSON_BODIES:
             said = [f'duplicate field "{path}"' for path in duplicate_fields(raw)]
             refuse_fields(self.place.resource, said, self.manner())
         return found

@@ -149,6 +149,11 @@ async def _openapi(request: web.Request) -> web.Response:
     return json_response(openapi.document(route.get("group", ""), route["version"]))
 
 
+async def _openapi_v2(request: web.Request) -> web.Response:
+    del request
+    return web.Response(body=openapi.V2_EMPTY, content_type=openapi.V2_PROTOBUF)
+
+
 def _discovered(
     request: web.Request, together: Callable[[], JsonObject], apart: Callable[[], JsonObject]
 ) -> web.Response:
@@ -171,6 +176,7 @@ DOCUMENTS: Final[tuple[tuple[str, Handler], ...]] = (
     ("/apis/{group}", _group),
     ("/api/{version}", _resources),
     ("/apis/{group}/{version}", _resources),
+    ("/openapi/v2", _openapi_v2),
     ("/openapi/v3", _openapi_index),
     ("/openapi/v3/api/{version}", _openapi),
     ("/openapi/v3/apis/{group}/{version}", _openapi),

@@ -55,6 +55,12 @@ _METHODS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
+V2_PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+# A document of version 2 without any definition: its first field says the version. kubectl asks for it before it
+# creates a kind without PATCH, such as a review, and checks nothing where nothing is defined.
+V2_EMPTY: Final = b"\x0a\x032.0"
+
+
 def index() -> JsonObject:
     """/openapi/v3: where the documents are; the hash lets clients keep them."""
     paths = {}

@@ -19,13 +19,16 @@ from policy_controller.testing.api_server.forms import JSON
 from policy_controller.testing.api_server.lists import Paging, VersionMatch
 from policy_controller.testing.api_server.manners import Commit, FieldValidation
 from policy_controller.testing.api_server.resources import BY_PATH, Resource, Scope
+from policy_controller.testing.api_server.schemas.protobuf import read_protobuf
 from policy_controller.testing.api_server.selection import Selection
 from policy_controller.testing.api_server.selectors import parse_fields, parse_labels
 from policy_controller.testing.api_server.tables import Include
 from policy_controller.testing.api_server.views import View
 from policy_controller.testing.api_server.watches import Bookmarks, InitialEvents, WatchQuery
 
+PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 YAML: Final = "application/yaml"
+JSON_BODIES: Final = frozenset({"", "application/octet-stream", JSON})
 
 
 class Shape(enum.Enum):
@@ -76,12 +79,14 @@ def read_place(group: str, version: str, steps: list[str]) -> Place:
 
 
 def read_document(media_type: str, body: bytes) -> JsonObject:
-    """The object in a request's body, JSON or YAML; no media type means JSON.
+    """The object in a request's body, JSON, YAML or protobuf; no media type means JSON.
 
     Raises:
         ApiError: 400, 415.
     """
-    if media_type not in {"", "application/octet-stream", JSON, YAML}:
+    if media_type == PROTOBUF:
+        return read_protobuf(body)
+    if media_type not in {*JSON_BODIES, YAML}:
         raise errors.unsupported_media_type([JSON, YAML])
     try:
         document = yaml.safe_load(body) if media_type == YAML else msgspec.json.decode(body)

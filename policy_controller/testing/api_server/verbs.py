@@ -95,8 +95,11 @@ class Verbs:
         if (config.get("apiVersion"), config.get("kind")) != (resource.api_version, resource.kind):
             raise errors.bad_request(f"apiVersion and kind must be {resource.api_version} {resource.kind}")
         manner = asked.manner()
+        wanted = typed(resource, config, manner)
+        if metadata_of(wanted).setdefault("name", asked.place.name) != asked.place.name:
+            raise errors.bad_request("the name of the object does not match the name on the URL")
         wish = Wish(
-            config=typed(resource, config, manner),
+            config=wanted,
             kind=kind_named(resource.api_version, resource.kind),
             api_version=resource.api_version,
             author=asked.author("Apply"),
@@ -111,8 +114,6 @@ class Verbs:
             return asked.answer(alone(resource, changed.raw))
         if manner.part is Part.STATUS:
             raise errors.not_found(resource, asked.place.name)
-        if metadata_of(result).setdefault("name", asked.place.name) != asked.place.name:
-            raise errors.bad_request("the name of the object does not match the name on the URL")
         created = self._writer.create(resource, asked.place.namespace or "", result, manner)
         return asked.answer(alone(resource, created.raw), 201)
 

@@ -18,7 +18,7 @@ from policy_controller.testing.api_server.ownership.fields import (
     leaves_of,
     step_of,
 )
-from policy_controller.testing.api_server.patches.order import interleaved
+from policy_controller.testing.api_server.patches.order import woven
 from policy_controller.testing.api_server.schemas.merges import ListKind, ListMerge
 from policy_controller.testing.api_server.schemas.shapes import FREE, Field, ListOf, MapOf, Named, Shape
 
@@ -107,7 +107,7 @@ def _merged_items(live: list[Any], wanted: list[Any], merge: ListMerge, item: Sh
     present = {step_of(one, merge): one for one in live}
     asked = {step_of(one, merge): one for one in wanted}
     result = []
-    for step in interleaved(list(asked), list(present)):
+    for step in woven(list(asked), list(present)):
         old, new = present.get(str(step)), asked.get(str(step))
         if old is None or new is None:
             result.append(copy.deepcopy(old if new is None else new))

@@ -17,3 +17,15 @@ def interleaved(wanted: Sequence[Hashable], present: Sequence[Hashable]) -> list
             result.append(others.pop(0))
         result.append(key)
     return result + others
+
+
+def woven(wanted: Sequence[Hashable], present: Sequence[Hashable]) -> list[Hashable]:
+    """All keys once: those `wanted` in that order, the others as early as they stood among the `present` ones."""
+    waiting = list(dict.fromkeys(wanted))
+    asked, result = set(waiting), []
+    for key in dict.fromkeys(present):
+        if key not in asked:
+            result.append(key)
+        while key in waiting:
+            result.append(waiting.pop(0))
+    return result + waiting

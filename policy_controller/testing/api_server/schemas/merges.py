@@ -116,7 +116,6 @@ ATOMIC_TYPES: Final = frozenset(
         "core.v1.ResourceFieldSelector",
         "core.v1.ScopeSelector",
         "core.v1.SecretKeySelector",
-        "core.v1.SecretReference",
         "core.v1.TypedLocalObjectReference",
         "meta.v1.LabelSelector",
         "rbac.v1.RoleRef",

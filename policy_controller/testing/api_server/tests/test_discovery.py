@@ -79,7 +79,7 @@ NOT_SERVED = [
     ("GET", "/apis/apps.example", 404),
     ("GET", "/apis/apps/v2", 404),
     ("GET", "/api/v2", 404),
-    ("GET", "/openapi/v2", 404),
+    ("GET", "/openapi/v4", 404),
     ("GET", "/api/v1/deployments", 404),
     ("GET", "/api/v1/namespaces/default/nodes", 404),
     ("GET", "/api/v1/pods/web", 404),
