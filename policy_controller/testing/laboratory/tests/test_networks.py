@@ -1,5 +1,7 @@
 """Each kind of pod network carries what pods say, in the way that its model does."""
 
+import asyncio
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,10 +11,18 @@ import pytest_asyncio
 
 from policy_controller.testing.laboratory import Laboratory, NetworkKind, Node, OutsideHost, Pod
 from policy_controller.testing.laboratory.addresses import Address
+from policy_controller.testing.laboratory.vxlan import MTU
 from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober, Transport
+from policy_controller.testing.probe.sockets import open_socket, socket_address
 
 pytestmark = pytest.mark.packets
 
+WHOLE = 1500
+"""Bytes of the largest packet that a link takes where nothing is wrapped around it."""
+MTU_OF = {NetworkKind.BRIDGE: WHOLE, NetworkKind.VXLAN: MTU, NetworkKind.ROUTED: WHOLE}
+# linux/in.h and linux/in6.h; Python has no words for these.
+IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 2, 14, 23, 24
+ETHERNET, UDP_HEADER = 14, 8
 SERVICES = ((Transport.TCP, 80), (Transport.UDP, 53), (Transport.SCTP, 99), (Transport.ICMP, None))
 
 
@@ -20,6 +30,7 @@ SERVICES = ((Transport.TCP, 80), (Transport.UDP, 53), (Transport.SCTP, 99), (Tra
 class Town:
     """Two nodes, two pods on each and a host outside, all of whom answer."""
 
+    kind: NetworkKind
     laboratory: Laboratory
     prober: Prober
     nodes: tuple[Node, Node]
@@ -44,7 +55,7 @@ async def town(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
         )
         laboratory.add_outside("outside")
         async with Prober() as prober:
-            town = Town(laboratory, prober, (near, far), pods)
+            town = Town(request.param, laboratory, prober, (near, far), pods)
             for namespace, _ in town.ends():
                 prober.listen(Listener(namespace, namespace, (80,), (53,), (99,)))
             yield town
@@ -119,3 +130,33 @@ async def test_packets_between_nodes_travel_as_the_network_has_it(town: Town) ->
     assert frame is not None
     assert (outer in frame) is tunnelled
     assert ((8472).to_bytes(2, "big") in frame[: frame.index(inner)]) is tunnelled
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+async def test_the_largest_packet_of_a_pod_comes_to_other_nodes_in_one_frame(town: Town, family: int) -> None:
+    """With VXLAN the headers of the tunnel fit around it, also IPv6's around IPv6; one byte more the pod cannot send."""
+    kind, far = town.kind, town.nodes[1]
+    source, destination = (
+        pod.ipv4 if family == socket.AF_INET else pod.ipv6 for pod in (town.pods[0], town.pods[2])
+    )
+    level, discover, mtu = (
+        (socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU)
+        if family == socket.AF_INET
+        else (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_MTU)
+    )
+    headers = UDP_HEADER + (20 if family == socket.AF_INET else 40)
+    content = secrets.token_bytes(MTU_OF[kind] - headers)
+
+    with open_socket(town.pods[0].namespace, family, socket.SOCK_DGRAM) as sending:
+        sending.setsockopt(level, discover, IP_PMTUDISC_DO)
+        sending.bind(socket_address(source, 0))
+        sending.connect(socket_address(destination, 53))
+        assert sending.getsockopt(level, mtu) == MTU_OF[kind]
+        with town.prober.capture(far.namespace, "eth0") as capture:
+            await asyncio.get_running_loop().sock_sendall(sending, content)
+            frame = await capture.frame_with(content, within=2.0)
+        with pytest.raises(OSError, match="Message too long"):
+            sending.send(content + b"+")
+
+    assert frame is not None
+    assert len(frame) <= ETHERNET + WHOLE
