@@ -1,15 +1,33 @@
 """What the whole suite asks at its start (how much to try), shares, and tells at its end (how much was compared)."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it ships without types
 
 from policy_controller.testing import client_tools
 from policy_controller.testing.extent import Extent
 
 WHOLE = "whole"
+SHARED = re.compile(r"bridge|vxlan|routed|share \d+")
+"""What in a test's id sets a part of its file apart: the pod network that its fixtures stand on, or a share of the work."""
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships without types
+    """Hands a file to one worker, so that module fixtures are made once; its parts by SHARED to any."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        return " ".join((file, *SHARED.findall(test)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    """Called where xdist is there and tests are distributed."""
+    return Scheduling(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

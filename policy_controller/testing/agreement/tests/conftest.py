@@ -1,7 +1,11 @@
-"""One stage for a module of packet tests: the evaluator's two namespaces and five pods, and pods to try policies on."""
+"""One stage for a module of packet tests: the evaluator's two namespaces and five pods, and pods to try policies on.
 
-from collections.abc import AsyncIterator
+Decides which modules run on which pod networks.
+"""
+
+from collections.abc import AsyncIterator, Mapping
 from ipaddress import ip_address
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -12,13 +16,42 @@ from policy_controller.testing.agreement.places import outside, pod_places
 from policy_controller.testing.agreement.tests.scene import BASE, PORTS, STRANGERS, everybody
 from policy_controller.testing.agreement.tests.service_town import Town
 from policy_controller.testing.examples import NODES
+from policy_controller.testing.extent import Extent
 from policy_controller.testing.kube_proxy import Mode
 from policy_controller.testing.laboratory import NetworkKind
 
+Networks = tuple[NetworkKind, ...]
+EVERY: Final[Networks] = tuple(NetworkKind)
+BRIDGES: Final[Networks] = (NetworkKind.BRIDGE, NetworkKind.VXLAN)
+ROUTED: Final[Networks] = (NetworkKind.ROUTED,)
+ONE: Final[Networks] = (NetworkKind.BRIDGE,)
+NETWORKS: Final[Mapping[str, tuple[Networks, Networks]]] = {
+    # Who is a member of what is the same on every network; the rows of other modules would show if it were not.
+    "test_cluster_rows": (ONE, EVERY),
+    "test_moved_addresses": (ONE, EVERY),
+    # Ways that only neighbours on a bridge have to each other, and their counterpart.
+    "test_doors": (BRIDGES, BRIDGES),
+    "test_to_many": (BRIDGES, BRIDGES),
+    "test_routed_links": (ROUTED, ROUTED),
+}
+"""On which networks a module runs in the short extent and in the whole; the others run on every network in both."""
 
-@pytest.fixture(scope="module", params=NetworkKind, ids=lambda kind: kind.value)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize modules over pod networks; what has a parameter or a fixture `network` of its own is left alone."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    own = hasattr(metafunc.module, "network") or any("network" in names for names in named)
+    if own or "network" not in metafunc.fixturenames:
+        return
+    module = metafunc.module.__name__.rpartition(".")[2]
+    extent = Extent(metafunc.config.getoption("--extent"))
+    kinds = extent.choose(*NETWORKS.get(module, (EVERY, EVERY)))
+    metafunc.parametrize("network", kinds, indirect=True, ids=[kind.value for kind in kinds], scope="module")
+
+
+@pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest) -> NetworkKind:
-    """Every pod network there is; a module about one of them says so with a fixture of its own."""
+    """The pod network on which the test runs."""
     kind: NetworkKind = request.param
     return kind
 

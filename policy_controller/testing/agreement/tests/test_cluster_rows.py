@@ -87,6 +87,23 @@ CASES: dict[str, tuple[Cluster, list[Row]]] = {
         RELABELLED,
         [("ops/web", "shop/db", "TCP 80", "denied"), ("ops/scraper", "shop/db", "TCP 80", "denied")],
     ),
+    "a pod whose namespace is not known is selected by no namespaceSelector": (
+        Cluster.of(
+            [Namespace("shop", {"team": "shop"})],
+            PODS,
+            [
+                policy("shop/p", labels("app=db"), ingress=[rule([spaces("")])]),
+                policy("ops/p", labels("app=web"), ingress=[rule([pods("app=scraper")])]),
+            ],
+            NODES,
+        ),
+        [
+            ("shop/api", "shop/db", "TCP 80", "allowed"),
+            ("ops/web", "shop/db", "TCP 80", "denied"),
+            ("ops/scraper", "ops/web", "TCP 80", "allowed"),
+            ("shop/api", "ops/web", "TCP 80", "denied"),
+        ],
+    ),
     # Kubernetes says "Traffic to/from hostNetwork pods is treated the same as all other traffic to/from the node IP."
     "a hostNetwork pod is never subject": (
         cluster(CLOSED, pods=HOSTED),

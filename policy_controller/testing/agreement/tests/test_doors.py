@@ -16,7 +16,7 @@ from compilers.nftables.render import FRAMES_SLOT, LINK_LOCAL_SLOT, Tables
 from compilers.nftables.table import Table
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.scene import WAYS, Record, command, on
-from policy_controller.testing.laboratory import NetworkKind, inside
+from policy_controller.testing.laboratory import inside
 from policy_controller.testing.probe import DOT1AD, Endpoint, Outcome, Probe, Tag, Transport, UdpFrame
 from policy_controller.testing.probe.sockets import open_socket
 
@@ -28,13 +28,6 @@ STATE = cluster(
     policy("shop/out", labels("app=web"), egress=[]),
 )
 """Of node-a's pods db may be reached by nobody and web may reach nobody; scraper is isolated in no direction."""
-
-
-@pytest.fixture(scope="module", params=[NetworkKind.BRIDGE, NetworkKind.VXLAN], ids=lambda kind: kind.value)
-def network(request: pytest.FixtureRequest) -> NetworkKind:
-    """Only neighbours on a bridge have these ways to each other; test_routed_links.py shows that others have not."""
-    kind: NetworkKind = request.param
-    return kind
 
 
 EXPECTED = {"shut": Outcome.TIMED_OUT, "open": Outcome.ACCEPTED}

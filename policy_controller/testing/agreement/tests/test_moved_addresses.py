@@ -213,6 +213,7 @@ ACCOUNTS: Final = [
 async def test_connections_end_when_another_pod_gets_the_address(path: WholePath, specs: list[Spec]) -> None:
     async with scene(path, *specs) as one:
         await one.move()
+        await path.ended(one.old)
         assert await one.reach_new_pod() == set()
 
 
@@ -232,6 +233,7 @@ async def test_a_new_pod_cannot_answer_what_was_asked_of_the_old_one(
     """The client's node names the address nowhere: the client may open connections to everybody."""
     async with scene(path, TO_CLIENT_FROM_NOBODY) as one:
         await one.move()
+        await path.ended(one.old)
         assert await one.reach_client() == set()
     monkeypatch.setattr(NodeStreams, "note_ended", lambda *_: None)
     async with scene(path, TO_CLIENT_FROM_NOBODY) as one:
@@ -244,6 +246,7 @@ async def test_connections_end_when_the_pod_has_ended(path: WholePath, phase: st
     async with scene(path, TO_OLD) as one:
         path.tell_pod(one.old, "old", phase)
         await path.settled()
+        await path.ended(one.old)
         found = await asyncio.gather(*(heard(each.client, each.server) for each in one.conversations))
         assert found == [False] * len(ALL)
 

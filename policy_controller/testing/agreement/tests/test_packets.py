@@ -10,15 +10,17 @@ from compilers.evaluate.traffic import Traffic
 from compilers.model.cluster import Cluster
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.places import Place, outside
-from policy_controller.testing.agreement.tests.scene import BASE, Record
+from policy_controller.testing.agreement.tests.scene import BASE, Record, on
 from policy_controller.testing.examples import NODES
 from policy_controller.testing.extent import Extent
 from policy_controller.testing.generators import random_cluster, seeded, traffic_of
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.laboratory.addresses import OUTSIDE4, OUTSIDE6, pod_networks
 
-CLUSTERS = {NetworkKind.BRIDGE: (200, 500), NetworkKind.VXLAN: (60, 500), NetworkKind.ROUTED: (60, 500)}
+CLUSTERS = {NetworkKind.BRIDGE: (200, 500), NetworkKind.VXLAN: (40, 500), NetworkKind.ROUTED: (40, 500)}
 """How many are tried in each extent, short and whole."""
+SHARES = 4
+"""The clusters are tried in this many tests, so that workers share them."""
 CONNECTIONS = 120
 """Connections tried in each cluster, as many denied as allowed where there are that many."""
 PORTS = (1, 2, 52, 53, 54, 79, 80, 81, 442, 443, 444, 8079, 8080, 8081, 8082, 65534, 65535)
@@ -52,11 +54,11 @@ def chosen(cluster: Cluster, stage: Stage, rng: Random) -> list[tuple[Traffic, V
 
 @pytest.mark.packets
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("network", NetworkKind, ids=lambda kind: kind.value)
+@pytest.mark.parametrize("share", range(SHARES), ids=lambda number: f"share {number}")
 async def test_evaluator_and_packets_agree_on_generated_clusters(
-    network: NetworkKind, extent: Extent, record_property: Record
+    network: NetworkKind, share: int, extent: Extent, record_property: Record
 ) -> None:
-    seeds = range(extent.choose(*CLUSTERS[network]))
+    seeds = range(share, extent.choose(*CLUSTERS[network]), SHARES)
     probes = dict.fromkeys(Verdict, 0)
     async with Stage(BASE, NODES, places(), PORTS, network) as stage:
         for seed in seeds:
@@ -71,6 +73,6 @@ async def test_evaluator_and_packets_agree_on_generated_clusters(
                     f"seed {seed}: {traffic}: {seen.result}\n{judge(cluster, traffic)}"
                 )
                 probes[verdict] += 1
-    record_property(f"clusters, evaluator == packets ({network.value})", len(seeds))
-    record_property(f"probes allowed, evaluator == packets ({network.value})", probes[Verdict.ALLOWED])
-    record_property(f"probes denied, evaluator == packets ({network.value})", probes[Verdict.DENIED])
+    record_property(on(stage, "clusters, evaluator == packets"), len(seeds))
+    record_property(on(stage, "probes allowed, evaluator == packets"), probes[Verdict.ALLOWED])
+    record_property(on(stage, "probes denied, evaluator == packets"), probes[Verdict.DENIED])

@@ -15,18 +15,12 @@ from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.handmade import Attempt, arrivals, some_payload, udp
 from policy_controller.testing.agreement.tests.test_doors import EXPECTED, stand
 from policy_controller.testing.agreement.tests.test_to_many import MANY
-from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.laboratory.routed import GATEWAY6
 from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport, UdpFrame
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
 WEB, API, DB, FAR_WEB, SCRAPER = PODS
-
-
-@pytest.fixture(scope="module")
-def network() -> NetworkKind:
-    return NetworkKind.ROUTED
 
 
 def to_node(stage: Stage, pod: Pod, source: IPv6Address | None = None) -> Probe:

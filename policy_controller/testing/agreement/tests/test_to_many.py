@@ -11,7 +11,6 @@ from compilers.nftables.render import TO_MANY_SLOT
 from policy_controller.testing.agreement.packets import Stage
 from policy_controller.testing.agreement.tests.scene import WAYS, Record, on
 from policy_controller.testing.agreement.tests.test_doors import stand
-from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import UdpFrame
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
@@ -23,13 +22,6 @@ MANY: dict[str, tuple[str, IPv4Address | IPv6Address]] = {
     "an IPv4 group": ("01:00:5e:00:00:01", IPv4Address("224.0.0.1")),
     "an IPv6 group": ("33:33:00:00:00:01", IPv6Address("ff02::1")),
 }
-
-
-@pytest.fixture(scope="module", params=[NetworkKind.BRIDGE, NetworkKind.VXLAN], ids=lambda kind: kind.value)
-def network(request: pytest.FixtureRequest) -> NetworkKind:
-    """Only neighbours on a bridge have these ways to each other; test_routed_links.py shows that others have not."""
-    kind: NetworkKind = request.param
-    return kind
 
 
 def address(pod: Pod, version: int) -> IPv4Address | IPv6Address:

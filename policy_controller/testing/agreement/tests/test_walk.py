@@ -32,7 +32,7 @@ def compare(cluster: Cluster, rng: Random, seen: Counter[Verdict]) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("share", range(SHARES), ids=lambda number: f"share {number}")
 def test_evaluator_and_walk_agree_on_every_pair_of_generated_clusters(
     share: int, record_property: Record
 ) -> None:

@@ -5,6 +5,7 @@ Two nodes of a laboratory. Knows the operator's parts and the enforcer's command
 
 import asyncio
 import itertools
+import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
 from policy_controller.clock import SystemClock
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.kinds import Kind
@@ -20,7 +23,7 @@ from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.tests import objects
-from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod
+from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod, inside
 from policy_controller.testing.probe import Prober
 
 ENFORCER: Final = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
@@ -92,6 +95,18 @@ class WholePath:
             assert time.monotonic() < deadline, self.streams.statuses()
             await asyncio.sleep(EVERY)
 
+    async def ended(self, pod: Pod) -> None:
+        """Return when no node's kernel remembers a connection of the pod's addresses.
+
+        After a long walk over the connections an enforcer waits for up to a second before the next
+        (docs/decisions/moved-addresses.md).
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        for node in self.laboratory.nodes.values():
+            while await asyncio.to_thread(_remembers, node.namespace, pod):
+                assert time.monotonic() < deadline, f"{node.name} remembers connections of {pod.name}"
+                await asyncio.sleep(EVERY)
+
     def _is_settled(self) -> bool:
         statuses = self.streams.statuses()
         return (
@@ -116,3 +131,9 @@ class WholePath:
     def _next(self, tree: dict[str, Any]) -> dict[str, Any]:
         tree["metadata"]["resourceVersion"] = str(next(self._versions))
         return tree
+
+
+def _remembers(namespace: str, pod: Pod) -> bool:
+    addresses = {str(address) for address in pod.addresses}
+    with inside(namespace), NFCTSocket(socket.AF_UNSPEC) as conntrack:
+        return any(address in str(entry) for entry in conntrack.dump() for address in addresses)
