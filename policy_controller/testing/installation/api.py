@@ -16,6 +16,7 @@ Json = dict[str, Any]
 
 COLLECTIONS: Final[Mapping[str, str]] = {
     "Namespace": "/api/v1/{}namespaces",
+    "Event": "/api/v1/{}events",
     "Node": "/api/v1/{}nodes",
     "Pod": "/api/v1/{}pods",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/{}networkpolicies",
@@ -32,7 +33,7 @@ class Api:
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text("utf-8"))
-        self._url = str(config["clusters"][0]["cluster"]["server"]).rstrip("/")
+        self.url = str(config["clusters"][0]["cluster"]["server"]).rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,7 +78,7 @@ class Api:
     async def _send(self, method: str, path: str, document: Json | None) -> tuple[int, Json]:
         content = None if document is None else msgspec.json.encode(document)
         headers = {"Content-Type": MERGE if method == "PATCH" else "application/json"}
-        async with self.session.request(method, self._url + path, data=content, headers=headers) as answer:
+        async with self.session.request(method, self.url + path, data=content, headers=headers) as answer:
             return answer.status, msgspec.json.decode(await answer.read(), type=dict[str, Any])
 
 

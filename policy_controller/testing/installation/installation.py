@@ -69,6 +69,8 @@ class Installation:
             BaseSettings(laboratory.pod_interfaces),
         )
         self.kubeconfig = directory / "kubeconfig"
+        self.admin = f"127.0.0.1:{free_port()}"
+        """Where the operator tells of its health, once it is started."""
 
     def __enter__(self) -> Self:
         self._kernels = self._stack.enter_context(Kernels())
@@ -102,7 +104,7 @@ class Installation:
                 "--listen",
                 self._socket,
                 "--admin",
-                f"127.0.0.1:{free_port()}",
+                self.admin,
             ),
         )
 
