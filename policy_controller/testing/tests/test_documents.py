@@ -32,7 +32,7 @@ COMMAND: Final = re.compile(r"(?:^|`)(?:\$ )?make (?P<target>[a-z-]+)\b", re.MUL
 TARGET: Final = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
 NAMED_FILE: Final = re.compile(r"`(?P<path>[\w./-]+\.(?:py|nft|proto|toml))(?:::\w+)?`")
 NAMED_FLAG: Final = re.compile(r"`(?P<flag>--[a-z-]+)")
-TOPS: Final = ("compilers", "policy_controller", "nft_templates")
+TOPS: Final = ("bench", "compilers", "policy_controller", "nft_templates")
 SHOWN_EXAMPLE: Final = "three-tier"
 SHOWN_NODE: Final = "node-a"
 
