@@ -8,7 +8,7 @@ from threading import Event, Thread
 import pytest
 
 from compilers.nftables.expressions import DROP, jump
-from compilers.nftables.table import MapDeclaration, Rule, SetDeclaration, TableName
+from compilers.nftables.table import MapDeclaration, NamedSet, Rule, SetDeclaration, TableName
 from compilers.nftables.transaction import (
     AddChain,
     AddElements,
@@ -27,7 +27,9 @@ from compilers.nftables.transaction import (
 )
 from compilers.nftables.words import Hook, KeyType, TableFamily
 from policy_controller.enforcer import under_way
+from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.enforcer.under_way import PacketsUnderWay, changes_verdicts
+from policy_controller.testing.namespaces import PrivateNamespace
 
 TABLE = TableName(TableFamily.INET, "t")
 SET = AddSet(TABLE, SetDeclaration("s", (KeyType.SERVICE,)))
@@ -84,6 +86,32 @@ def test_the_wait_ends_when_the_packets_are_through(monkeypatch: pytest.MonkeyPa
     through.set()
     waiting.join(timeout=10)
     assert waited.is_set()
+
+
+@pytest.mark.kernel
+def test_the_next_transaction_waits_for_the_packets_of_the_last_that_changed_verdicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    through = Event()
+    monkeypatch.setattr(under_way, "_pass_all", through.wait)
+    with PrivateNamespace() as network:
+        nft = network.run(LibNft)
+
+        def run(*commands: Command) -> None:
+            nft.run(Transaction(commands))
+
+        network.run(lambda: run(AddTable(TABLE), CHAIN, SET))
+        network.run(lambda: run(RULE))
+        third = Thread(target=lambda: network.run(lambda: run(ELEMENTS)))
+        third.start()
+
+        third.join(timeout=0.2)
+        assert third.is_alive()
+        through.set()
+        third.join(timeout=10)
+        held = network.run(lambda: nft.list_table(TABLE.family, TABLE.name))
+    assert held is not None
+    assert held.sets == (NamedSet(SET.declaration, frozenset({80})),)
 
 
 def test_the_kernel_can_be_asked_here() -> None:

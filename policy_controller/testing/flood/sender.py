@@ -25,8 +25,6 @@ FLOWS: Final = (LAST_PORT + 1 - FIRST_PORT) // SLOTS_OF_A_BLOCK * SLOTS_OF_A_BLO
 """Frames of a ring, each with a source port of its own."""
 BURST: Final = 256
 """Frames for one call of the kernel when there is no limit."""
-NICE: Final = 5
-"""About a quarter of a core beside one other process that wants it too."""
 PACE_SECONDS: Final = 0.005
 NEIGHBOUR_SECONDS: Final = 10.0
 
@@ -74,9 +72,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     if order.core is not None:
         os.sched_setaffinity(0, {order.core})
-    if order.rate is None:
-        # Takes what is left over: whatever else runs on the machine, other tests above all, is not to starve.
-        os.nice(NICE)
     with IPRoute() as route:
         link = route.link("get", ifname=order.interface)[0]
         macs = [next_mac(route, stream.destination) for stream in order.streams]

@@ -5,7 +5,7 @@ to leak: these tests can see one packet.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Final
 
 import pytest
@@ -14,7 +14,7 @@ from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.transaction import AddRule, DeleteTable, FlushChain, Transaction, install
 from policy_controller.testing.agreement.kernels import Pace
-from policy_controller.testing.agreement.tests.flooded import Flooded, Tally, planned
+from policy_controller.testing.agreement.tests.flooded import Flooded, Tally
 from policy_controller.testing.agreement.tests.flooded_states import NODE, OPEN, PORT, SUBJECTS, State, wrong
 from policy_controller.testing.agreement.tests.scene import Record
 from policy_controller.testing.agreement.tests.transitions import (
@@ -22,12 +22,10 @@ from policy_controller.testing.agreement.tests.transitions import (
     Transition,
     by_chance,
     edited,
-    held_up,
     owners,
     peer_for_port,
 )
 from policy_controller.testing.extent import Extent
-from policy_controller.testing.flood.stalls import Stalls
 from policy_controller.testing.generators import seeded
 from policy_controller.testing.laboratory import NetworkKind
 
@@ -51,15 +49,6 @@ def flooding(network: NetworkKind) -> Iterator[Flooded]:
 def ground() -> Iterator[Flooded]:
     with flooding(NetworkKind.BRIDGE) as ground:
         yield ground
-
-
-def stalled(ground: Flooded) -> AbstractContextManager[object]:
-    """Packets are held up on the processor that judges them."""
-    return Stalls(ground.laboratory, ground.node, ground.core)
-
-
-def undisturbed(_: Flooded) -> AbstractContextManager[object]:
-    return nullcontext()
 
 
 def assert_atomic(ground: Flooded, tally: Tally, record: Record) -> None:
@@ -89,7 +78,7 @@ def test_no_packet_passes_that_is_denied_before_and_after_while(
     transition: Transition, ground: Flooded, extent: Extent, record_property: Record
 ) -> None:
     states = [state.tables(ground.base) for state in transition.states()]
-    tally = ground.turn(states, extent.choose(40, 1_500), spared=transition.spared)
+    tally = ground.turn(states, extent.choose(40, 800), spared=transition.spared)
     assert_atomic(ground, tally, record_property)
 
 
@@ -99,7 +88,7 @@ def test_no_packet_passes_while_one_state_by_chance_follows_the_other(
     ground: Flooded, extent: Extent, record_property: Record
 ) -> None:
     states = [state.tables(ground.base) for state in by_chance(seeded(SEED), extent.choose(40, 800))]
-    assert_atomic(ground, ground.turn(states, extent.choose(100, 4_000)), record_property)
+    assert_atomic(ground, ground.turn(states, extent.choose(100, 3_000)), record_property)
 
 
 @pytest.mark.packets
@@ -109,18 +98,7 @@ def test_no_packet_passes_when_transactions_follow_each_other_as_the_enforcer_se
 ) -> None:
     unspared = [transition for transition in TRANSITIONS.values() if not transition.spared]
     states = [state.tables(ground.base) for transition in unspared for state in transition.states()]
-    tally = ground.turn(states, extent.choose(60, 3_000), Pace.ENFORCER)
-    assert_atomic(ground, tally, record_property)
-
-
-@pytest.mark.packets
-@pytest.mark.timeout(900)
-def test_no_packet_passes_that_is_held_up_while_phases_follow_each_other(
-    ground: Flooded, extent: Extent, record_property: Record
-) -> None:
-    states = [state.tables(ground.base) for state in held_up()]
-    with stalled(ground):
-        tally = ground.turn(states, extent.choose(100, 3_000))
+    tally = ground.turn(states, extent.choose(60, 2_000), Pace.ENFORCER)
     assert_atomic(ground, tally, record_property)
 
 
@@ -131,7 +109,7 @@ def test_no_packet_passes_that_is_held_up_while_phases_follow_each_other(
 def test_no_packet_passes_on_any_pod_network(network: NetworkKind, record_property: Record) -> None:
     with flooding(network) as ground:
         for states in (edited, peer_for_port, owners):
-            tally = ground.turn([state.tables(ground.base) for state in states()], 1_000)
+            tally = ground.turn([state.tables(ground.base) for state in states()], 500)
             assert_atomic(ground, tally, record_property)
 
 
@@ -185,11 +163,6 @@ def what_opens_with_what_closes(_: Flooded, states: Sequence[Tables]) -> list[Tr
     ]
 
 
-def phases_at_once(_: Flooded, states: Sequence[Tables]) -> list[Transaction]:
-    """A packet that is held up walks the rules of before the switch and finds the elements of after it."""
-    return [transaction for pair in pairs(states) for transaction in planned(*pair)]
-
-
 def pairs(states: Sequence[Tables]) -> Iterator[tuple[Tables, Tables]]:
     return zip(states, (*states[1:], states[0]), strict=True)
 
@@ -197,22 +170,17 @@ def pairs(states: Sequence[Tables]) -> Iterator[tuple[Tables, Tables]]:
 @pytest.mark.packets
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("form", "states", "processor"),
+    ("form", "states"),
     [
-        (elements_to_new_chains, owners, undisturbed),
-        (a_table_deleted_and_added, owners, undisturbed),
-        (chains_emptied_and_filled, owners, undisturbed),
-        (what_opens_with_what_closes, peer_for_port, undisturbed),
-        pytest.param(phases_at_once, held_up, stalled, marks=pytest.mark.whole),
+        (elements_to_new_chains, owners),
+        (a_table_deleted_and_added, owners),
+        (chains_emptied_and_filled, owners),
+        (what_opens_with_what_closes, peer_for_port),
     ],
     ids=lambda value: value.__name__,
 )
 def test_a_form_that_is_not_used_leaks(
-    form: Form,
-    states: Callable[[], Iterator[State]],
-    processor: Callable[[Flooded], AbstractContextManager[object]],
-    ground: Flooded,
-    record_property: Record,
+    form: Form, states: Callable[[], Iterator[State]], ground: Flooded, record_property: Record
 ) -> None:
     tables = [state.tables(ground.base) for state in states()]
     ground.hold(tables[0])
@@ -220,9 +188,8 @@ def test_a_form_that_is_not_used_leaks(
     rounds = -(-COMMITS_OF_A_TRY // len(transactions))
 
     tallies: list[Tally] = []
-    with processor(ground):
-        while len(tallies) < TRIES and not any(tally.leaks for tally in tallies):
-            tallies.append(ground.repeat(transactions, rounds, Pace.AT_ONCE))
+    while len(tallies) < TRIES and not any(tally.leaks for tally in tallies):
+        tallies.append(ground.repeat(transactions, rounds, Pace.AT_ONCE))
 
     record_property("commits of forms that leak", sum(tally.commits for tally in tallies))
     record_property("packets past closed gates by forms that leak", sum(tally.leaks for tally in tallies))

@@ -106,7 +106,7 @@ async def during(ground: Flooded, work: "asyncio.Task[int]") -> Tally:
 async def test_no_packet_passes_while_tables_left_between_any_two_phases_are_adopted(
     ground: Flooded, extent: Extent, record_property: Record
 ) -> None:
-    states, rng = states_of(extent, 12, 400), seeded(1)
+    states, rng = states_of(extent, 12, 200), seeded(1)
     there = There(ground.node.namespace)
 
     async def adopt_each() -> int:
@@ -151,7 +151,7 @@ async def hold_the_last(there: There, ground: Flooded, state: State) -> int:
 async def test_no_packet_passes_while_enforcers_are_killed_and_others_adopt(
     ground: Flooded, extent: Extent, record_property: Record, operator: tuple[OperatorDouble, str]
 ) -> None:
-    states, rng = states_of(extent, 4, 80), seeded(2)
+    states, rng = states_of(extent, 4, 40), seeded(2)
     double, address = operator
 
     async def live_each() -> int:

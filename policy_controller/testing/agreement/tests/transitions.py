@@ -190,7 +190,7 @@ def arrival() -> Iterator[State]:
     return (state(policies, OTHERS, subjects) for subjects in (SUBJECTS[1:], SUBJECTS))
 
 
-def held_up() -> Iterator[State]:
+def moved_as_a_peer_joins() -> Iterator[State]:
     """A pod gets another of two classes that stay, and the flooder joins the peers that the first one admits."""
     anybody = policy("shop/left", labels("track=left"), ingress=[*many(40), rule([pods("friend=yes")])])
     nobody = policy("shop/right", labels("track=right"), ingress=[rule([pods("friend=yes")], ["TCP 80"])])
@@ -219,6 +219,7 @@ TRANSITIONS: Final[Mapping[str, Transition]] = {
     "peers come and go": Transition(members),
     "peers come and go beside the flooder": Transition(member_by_another_port),
     "a peer joins as its rule narrows": Transition(narrowed),
+    "a peer joins as pods move between classes": Transition(moved_as_a_peer_joins),
     "a peer joins as a port leaves": Transition(peer_for_port),
     "one end's gate closes as the other's opens": Transition(one_end_for_the_other, frozenset({NODE})),
     "the flooder becomes known": Transition(arrival, frozenset({NODE})),
