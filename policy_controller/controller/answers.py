@@ -108,7 +108,9 @@ class Lines:
         self._stream = stream
         self._losses = losses
         self._begun = False
-        """Whether there was an event: an answer that begins with something else is no watch."""
+        """Whether there was an event."""
+        self._instead = b""
+        """The first line that is none, while there was no event."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - aiohttp asks its own stream for whatever it has
         return getattr(self._stream, name)
@@ -132,26 +134,28 @@ class Lines:
                 self._losses.gap()
         if held and (line := self._judged(bytes(held))):
             yield line
+        if not self._begun and self._instead:
+            # An answer that held something else is no watch. kopf fails on it, and waits before it asks again, longer
+            # every time; an empty watch it would ask for anew at once.
+            yield self._instead
 
     def _judged(self, line: bytes) -> bytes:
-        """The line as kopf may see it; empty when it may not.
-
-        What begins no watch it sees as it is, and fails: it then waits before it asks again, longer every time.
-        """
+        """The line as kopf may see it; empty when it may not."""
         try:
             value = decoded(shallow(line))
         except (ValueError, RecursionError):
             value = None
-        if not self._begun and not is_event(value):
-            return line + b"\n"
-        self._begun = True
+        if is_event(value):
+            self._begun = True
+        else:
+            self._instead = self._instead or line[:LONGEST_MESSAGE] + b"\n"
         seen = event(value, self._losses)
         return b"" if seen is None else encoded(seen) + b"\n"
 
 
 def is_event(value: object) -> bool:
     """Whether it has the form of an event, of whatever type."""
-    return isinstance(value, dict) and isinstance(value.get("type"), str) and "object" in value
+    return isinstance(value, dict) and isinstance(value.get("type"), str)
 
 
 def event(value: object, losses: Losses) -> dict[str, object] | None:

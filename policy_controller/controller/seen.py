@@ -50,7 +50,9 @@ def identity_of(tree: object) -> Identity | None:
     metadata = tree.get("metadata") if isinstance(tree, Mapping) else None
     if not isinstance(metadata, Mapping):
         return None
-    name, namespace, uid = (metadata.get(field, "") for field in ("name", "namespace", "uid"))
+    # API conventions: null is the same as a field that is not there.
+    given = {field: value for field, value in metadata.items() if value is not None}
+    name, namespace, uid = (given.get(field, "") for field in ("name", "namespace", "uid"))
     if not (isinstance(name, str) and isinstance(namespace, str) and isinstance(uid, str) and name):
         return None
     return Identity(namespace, name, uid, version_of(metadata.get("resourceVersion")))

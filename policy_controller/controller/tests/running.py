@@ -41,8 +41,17 @@ async def operator_of(
     server: ApiServer, folder: Path, relist_seconds: float = 300.0
 ) -> AsyncIterator[Running]:
     """A synced operator with its watches open."""
+    async with operator_at(server.kubeconfig(), folder, relist_seconds) as running:
+        yield running
+
+
+@asynccontextmanager
+async def operator_at(
+    credentials: str, folder: Path, relist_seconds: float = 300.0
+) -> AsyncIterator[Running]:
+    """The same, with these credentials."""
     kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(server.kubeconfig())
+    kubeconfig.write_text(credentials)
     address = f"unix://{folder}/operator.sock"
     stop = asyncio.Event()
     settings = Settings(str(kubeconfig), address, "127.0.0.1:0", relist_seconds)
