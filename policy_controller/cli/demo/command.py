@@ -7,7 +7,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -105,7 +104,9 @@ async def _demo(order: Order) -> Shown:
         laboratory = stack.enter_context(Laboratory(network=order.network))
         prober = await stack.enter_async_context(Prober())
         installation = stack.enter_context(Installation(laboratory, folder))
-        _say(f"starting API server, operator and {_count(order.nodes)} on a {order.network.value} network")
+        _say(
+            f"starting API server, operator and {_count(len(order.nodes), 'node', 'nodes')} on a {order.network.value} network"
+        )
         await installation.start_api_server()
         installation.start_operator()
         api = await stack.enter_async_context(Api(installation.kubeconfig))
@@ -143,7 +144,8 @@ async def _acts(
             await api.create(document)
     await population.add_pods(staged.objects, staged.cluster)
     cluster = await stored_cluster(api)
-    _say(f"waiting until the kernels hold what {len(cluster.policies)} policies compile to")
+    policies = _count(len(cluster.policies), "policy compiles", "policies compile")
+    _say(f"waiting until the kernels hold what {policies} to")
     await installation.in_force(cluster, seconds=60)
     traffics = tuple(connections(cluster, staged.ports, population.far))
     _say(f"making {len(traffics)} connections")
@@ -174,8 +176,8 @@ def _tell_how_to_look(installation: Installation, population: Population) -> Non
     _say("Ctrl-C ends it all")
 
 
-def _count(nodes: Sequence[str]) -> str:
-    return "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _say(sentence: str) -> None:
