@@ -38,6 +38,8 @@ class Packet:
     `protocol` is the IP protocol number, `destination_port` is given exactly for TCP, UDP, SCTP and UDP-Lite,
     `icmpv6_type` exactly for ICMPv6; `oifname` is not looked at in INPUT. `source_is_local`: the source is an address of the node itself;
     `destination_is_broadcast`: the destination is a broadcast address of a network that the node is in, or 255.255.255.255.
+    `destination_link`: the interface by which the node itself would send to the destination, `oifname` unless given: a frame
+    on a bridge goes by its MAC.
     `translated`: the node itself has rewritten the destination, as it does for a Service.
     `hop_limit` is looked at in IPv6 only.
     `ether_type` follows from the addresses unless given (a tagged frame has 0x8100). Raises InvalidNftError.
@@ -54,6 +56,7 @@ class Packet:
     state: ConntrackState = ConntrackState.NEW
     source_is_local: bool = False
     destination_is_broadcast: bool = False
+    destination_link: str | None = None
     translated: bool = False
     hop_limit: int = 64
     ether_type: int | None = None
@@ -85,6 +88,7 @@ _ETHER, _KIND, _DESTINATION_KIND = (
 )
 _HOP_LIMIT: Final = PLACE[Field.HOP_LIMIT]
 _STATUS: Final = PLACE[Field.CONNTRACK_STATUS]
+_DESTINATION_LINK: Final = PLACE[Field.DESTINATION_LINK]
 _PORT_PLACES: Final = {number: PLACE[field] for number, field in PORT_FIELDS.items() if field is not None}
 
 
@@ -115,6 +119,7 @@ def laid_out(packet: Packet) -> Laid:
     laid[_STATUS] = "dnat" if packet.translated else ""
     laid[_KIND] = "local" if packet.source_is_local else "unicast"
     laid[_DESTINATION_KIND] = "broadcast" if packet.destination_is_broadcast else "unicast"
+    laid[_DESTINATION_LINK] = packet.destination_link if packet.destination_link is not None else laid[_OUT]
     laid[_HOP_LIMIT] = None if is_ip4 else packet.hop_limit
     if packet.destination_port is not None:
         laid[_ANY_PORT] = packet.destination_port

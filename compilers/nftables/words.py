@@ -154,6 +154,7 @@ class Field(enum.Enum):
     ETHER_TYPE = "ether type"
     SOURCE_KIND = "fib saddr type"
     DESTINATION_KIND = "fib daddr type"
+    DESTINATION_LINK = "fib daddr oifname"
     HOP_LIMIT = "ip6 hoplimit"
 
 
@@ -175,6 +176,7 @@ FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
     Field.ETHER_TYPE: KeyType.ETHER,
     Field.SOURCE_KIND: KeyType.ADDRESS_KIND,
     Field.DESTINATION_KIND: KeyType.ADDRESS_KIND,
+    Field.DESTINATION_LINK: KeyType.INTERFACE,
     Field.HOP_LIMIT: KeyType.NUMBER,
 }
 

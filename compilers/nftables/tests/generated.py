@@ -182,7 +182,7 @@ inet_matches: st.SearchStrategy[Expression] = st.one_of(
     st.builds(Match, st.just((Field.IP_SOURCE, Field.ANY_PORT)), st.just(SetReference("r4")), comparisons),
     st.builds(
         Match,
-        st.sampled_from([(Field.IN_INTERFACE,), (Field.OUT_INTERFACE,)]),
+        st.sampled_from([(Field.IN_INTERFACE,), (Field.OUT_INTERFACE,), (Field.DESTINATION_LINK,)]),
         interface_operands,
         comparisons,
     ),

@@ -171,7 +171,7 @@ def icmp6(hook: PacketHook, kind: int, hop_limit: int = 64, source: IPv6Address 
     return Packet(hook, "cni0", "cni0", *ends, 58, icmpv6_type=kind, hop_limit=hop_limit)
 
 
-def udp_to(destination: str, **more: bool) -> Packet:
+def udp_to(destination: str, **more: bool | str) -> Packet:
     address = ip_address(destination)
     source = KNOWN if address.version == 4 else IPv6Address("fd10:244:1::b")
     return Packet(FORWARD, "cni0", "cni0", source, address, 17, 5353, **more)  # type: ignore[arg-type]  # one name a field
@@ -253,6 +253,7 @@ FATES: list[tuple[str, Packet, Decision, Decision]] = [
     ("to everybody", udp_to("255.255.255.255", destination_is_broadcast=True), ACCEPT, DENY),
     ("to an IPv4 group", udp_to("224.0.0.251"), ACCEPT, DENY),
     ("to an IPv6 group", udp_to("ff02::fb"), ACCEPT, DENY),
+    ("a frame to an address that is no pod's", udp_to("172.17.0.1", destination_link="eth0"), ACCEPT, DENY),
     ("echo over link-local", icmp6(FORWARD, 128), ACCEPT, DENY),
 ]
 

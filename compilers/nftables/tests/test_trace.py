@@ -127,6 +127,8 @@ WALKS: list[tuple[str, Packet, Decision, str, int | None]] = [
     ("fib saddr type local drop", packet(source_is_local=True), DROP, "base", 0),
     ("fib daddr type broadcast drop", packet(), ACCEPT, "base", None),
     ("fib daddr type broadcast drop", packet(destination_is_broadcast=True), DROP, "base", 0),
+    ('fib daddr oifname != "cni*" drop', packet(oifname="cni0"), ACCEPT, "base", None),
+    ('fib daddr oifname != "cni*" drop', packet(oifname="cni0", destination_link="eth0"), DROP, "base", 0),
     ("ip6 hoplimit 255 drop", packet(hop_limit=255), ACCEPT, "base", None),
     ("limit rate 10/second drop", packet(), DROP, "base", 0),
     ("limit rate over 10/second drop", packet(), ACCEPT, "base", None),

@@ -48,6 +48,17 @@ def icmpv6(source: IPv6Address, destination: IPv6Address, kind: int, hop_limit: 
     return header + struct.pack("!BBH", kind, 0, checksum) + payload
 
 
+def unreachable(source: Address, destination: Address, quote: bytes) -> bytes:
+    """An ICMP error about a packet that `quote` begins with: destination unreachable (RFC 792, RFC 4443)."""
+    if isinstance(source, IPv6Address) and isinstance(destination, IPv6Address):
+        return icmpv6(source, destination, 1, 64, bytes(4) + quote)
+    message = struct.pack("!BBHI", 3, 1, 0, 0) + quote
+    message = message[:2] + struct.pack("!H", internet_checksum(message)) + message[4:]
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(message), 0, 0x4000, 64, 1, 0)
+    header += source.packed + destination.packed
+    return header[:10] + struct.pack("!H", internet_checksum(header)) + header[12:] + message
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A packet, the namespace that sends it, and the one in which its payload should not come in.

@@ -20,11 +20,12 @@ from policy_controller.testing.agreement.tests.handmade import (
     router_mac,
     some_payload,
     udp,
+    unreachable,
 )
 from policy_controller.testing.agreement.tests.scene import WAYS, Record, command, on
 from policy_controller.testing.agreement.tests.test_doors import TAGS
 from policy_controller.testing.laboratory import NetworkKind
-from policy_controller.testing.probe import UdpFrame
+from policy_controller.testing.probe import Outcome, Probe, Transport, UdpFrame
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
@@ -33,6 +34,11 @@ CLOSED = cluster(policy("shop/closed", EVERYTHING, ingress=[], egress=[]))
 """The pods of shop (web and db on node-a, api on node-b) may reach nobody and be reached by nobody; those of ops are open."""
 DISCOVERY = (130, 131, 132, 133, 134, 135, 136, 137, 143)
 HOP_LIMITS = (1, 2, 3, 64, 255)
+EXTRA = {
+    "of a network inside": ("172.17.0.1", "fd17::1"),
+    "of the pod network": ("10.244.1.99", "fd10:244:1::99"),
+}
+"""Addresses that a pod may have beside those that the API knows: of a container runtime inside it, or by a router advertisement."""
 UNQUOTED = bytes(1200)
 """Goes before a payload that is not to be known from the node's own redirect, which quotes the packet (RFC 1812, 4.3.2.3)."""
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
@@ -171,11 +177,12 @@ async def test_a_frame_to_the_node_meets_the_gates_or_goes_nowhere(
 
 
 @FAMILIES
-async def test_an_address_of_a_pod_that_the_api_does_not_know_has_no_gate_on_a_bridge(
-    stage: Stage, family: int, network: NetworkKind
+@pytest.mark.parametrize("place", EXTRA)
+async def test_an_address_inside_a_pod_is_reached_by_nobody_unless_it_is_of_the_pod_network(
+    stage: Stage, family: int, place: str, network: NetworkKind
 ) -> None:
-    """A limit: neighbours reach it by the pod's MAC. A routed link is led to by the addresses that the node knows."""
-    extra = ip_address(("172.17.0.1", "fd17::1")[family])
+    """A neighbour on a bridge tries it by the pod's MAC. One of the pod network could be a new pod's: a limit."""
+    extra = ip_address(EXTRA[place][family])
     inside, payload = namespace(stage, DB), some_payload()
     mac = stage.pod_at(DB.addresses[0]).mac
     packet = udp(SCRAPER.addresses[family], extra, payload)
@@ -185,4 +192,35 @@ async def test_an_address_of_a_pod_that_the_api_does_not_know_has_no_gate_on_a_b
     found = await arrivals(stage, {"extra": attempt})
     command(inside, "ip", "address", "delete", f"{extra}/{extra.max_prefixlen}", "dev", "lo")
 
-    assert bool(found) is (network is not NetworkKind.ROUTED)
+    assert bool(found) is (place == "of the pod network" and network is not NetworkKind.ROUTED)
+
+
+@FAMILIES
+async def test_an_error_passes_whoever_sends_it_if_it_is_about_an_open_connection(
+    stage: Stage, family: int, record_property: Record
+) -> None:
+    """A limit, and needed: any router on the way may send one. What it is about has to be named exactly."""
+    source, server, forger = (pod.addresses[family] for pod in (WEB, API, DB))
+    await stage.enforce(
+        cluster(
+            *CLOSED.policies,
+            policy("shop/out", labels("app=web"), egress=[rule([pods("app=api")], ["UDP 53"])]),
+            policy("shop/in", labels("app=api"), ingress=[rule([pods("app=web")], ["UDP 53"])]),
+        )
+    )
+    port = 4000
+    opened = Probe(stage.endpoint(source), server, Transport.UDP, 53, source_port=port)
+    assert (await stage.prober.ask(opened)).outcome is Outcome.ACCEPTED
+
+    attempts = {
+        what: Attempt(
+            namespace(stage, DB),
+            unreachable(forger, source, udp(source, server, payload, number)),
+            namespace(stage, WEB),
+            payload,
+        )
+        for what, number in (("about the open connection", 53), ("about another", 54))
+        for payload in (some_payload(),)
+    }
+    assert await arrivals(stage, attempts) == {"about the open connection"}
+    record_property(on(stage, WAYS), 1)
