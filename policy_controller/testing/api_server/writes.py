@@ -5,7 +5,7 @@ what a patch looks like; deletion is in `deletes`.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from policy_controller.testing.api_server import errors, metadata
@@ -187,8 +187,7 @@ class Writer:
             rules.shape(shaped)
             found = [*metadata.faults_of(resource, shaped), *faults, *rules.validate(shaped)]
             if not found:
-                others = (other for other in self._store.objects(resource.storage, None) if other.key != key)
-                found = rules.claim(shaped, (other.body() for other in others))
+                found = rules.claim(shaped, self._others(resource, key))
         except ApiError:
             if self._validation is Validation.LENIENT:
                 return body
@@ -198,6 +197,12 @@ class Writer:
         if self._validation is Validation.LENIENT:
             return body
         raise errors.invalid(resource, metadata_of(body)["name"], found)
+
+    def _others(self, resource: Resource, key: Key) -> Iterator[JsonObject]:
+        """All objects of a resource but one; looked up only when somebody asks."""
+        for stored in self._store.objects(resource.storage, None):
+            if stored.key != key:
+                yield stored.body()
 
     def _followed(self, resource: Resource, before: JsonObject, after: JsonObject) -> list[FieldFault]:
         if self._validation is Validation.LENIENT and not (

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from policy_controller.testing.api_server.kinds.access import ACCESS
-from policy_controller.testing.api_server.kinds.core import CONFIG_MAP, EVENT, NAMESPACE, SECRET
+from policy_controller.testing.api_server.kinds.core import (
+    CONFIG_MAP,
+    EVENT,
+    NAMESPACE,
+    PRIORITY_CLASS,
+    SECRET,
+)
 from policy_controller.testing.api_server.kinds.network_policy import NETWORK_POLICY
 from policy_controller.testing.api_server.kinds.pod import POD
 from policy_controller.testing.api_server.kinds.rules import PLAIN, Rules
@@ -22,6 +28,7 @@ RULES: Final[Mapping[str, Rules]] = {
     "namespaces": NAMESPACE,
     "networkpolicies.networking.k8s.io": NETWORK_POLICY,
     "pods": POD,
+    "priorityclasses.scheduling.k8s.io": PRIORITY_CLASS,
     "secrets": SECRET,
     "services": SERVICE,
 }

@@ -1,4 +1,4 @@
-"""Namespace, Secret and Event: the small kinds of the core group."""
+"""Namespace, Secret, ConfigMap, Event and PriorityClass: kinds with a rule or two."""
 
 import base64
 from typing import Final
@@ -75,3 +75,11 @@ def _event_faults(body: JsonObject) -> list[FieldFault]:
 
 
 EVENT: Final = Rules(validate=_event_faults)
+
+
+def _shape_priority(body: JsonObject) -> None:
+    # API: "Defaults to PreemptLowerPriority if unset."
+    body.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
+PRIORITY_CLASS: Final = Rules(shape=_shape_priority)

@@ -163,6 +163,27 @@ async def test_item_stays_with_its_key_when_another_owns_a_part_of_it(one: Manag
     assert container == {"name": "main", "image": "x"}
 
 
+async def test_selector_is_owned_as_a_whole(one: Manager, two: Manager) -> None:
+    path = "/apis/apps/v1/namespaces/default/deployments/web"
+    document = sample("apps/v1", "Deployment")
+    answer = await one.apply(path, document)
+    assert owned(answer)["one", "Apply"]["f:spec"]["f:selector"] == {}
+    selector = {"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "app", "operator": "Exists"}]}
+    answer = await two.apply(path, {**document, "spec": {"selector": selector}})
+    assert [cause["field"] for cause in answer.body["details"]["causes"]] == [".spec.selector"]
+
+
+async def test_item_stays_while_anybody_owns_a_field_in_it(one: Manager, client: RawClient) -> None:
+    path = f"{PODS}/web"
+    main = {"name": "main", "image": "x", "workingDir": "/a"}
+    await one.apply(path, {**pod("web"), "spec": {"containers": [main, {"name": "side"}]}})
+    patch = {"spec": {"containers": [{"name": "main", "image": "y"}]}}
+    strategic = "application/strategic-merge-patch+json"
+    await client.do("PATCH", path, patch, media_type=strategic, query={"fieldManager": "three"})
+    answer = await one.apply(path, {**pod("web"), "spec": {"containers": [{"name": "side"}]}})
+    assert answer.body["spec"]["containers"] == [{"name": "main", "image": "y"}, {"name": "side"}]
+
+
 async def test_defaults_fill_what_is_no_longer_applied(one: Manager) -> None:
     path = "/apis/apps/v1/namespaces/default/deployments/web"
     document = sample("apps/v1", "Deployment")

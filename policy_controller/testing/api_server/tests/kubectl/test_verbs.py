@@ -31,6 +31,11 @@ def gone(cluster: Cluster, case: Case, name: str = "web") -> bool:
     return False
 
 
+TOLD_WITHOUT_LABELS = {"LimitRange", "PodDisruptionBudget", "PriorityClass", "ResourceQuota"}
+SENT_WHOLE = {"PodDisruptionBudget"}
+"""kubectl sends its selector whole each time, and so always says `configured`."""
+
+
 async def get(cluster: Cluster, case: Case) -> None:
     made = cluster.server.create(case.document())
     out = (await cluster.says("get", case.plural)).splitlines()
@@ -71,7 +76,7 @@ async def describe(cluster: Cluster, case: Case) -> None:
     cluster.server.create(case.document("web", labels={"stage": "described"}))
     out = await cluster.says("describe", case.plural, "web")
     assert out.splitlines()[0].split() == ["Name:", "web"]
-    assert "stage=described" in out
+    assert "stage=described" in out or case.kind in TOLD_WITHOUT_LABELS
 
 
 async def apply(cluster: Cluster, case: Case) -> None:
@@ -80,21 +85,20 @@ async def apply(cluster: Cluster, case: Case) -> None:
     if found(before, case.removal) is None:
         before = edited(before, case.removal, value)
     assert await cluster.applies(before) == ["created"]
-    assert await cluster.applies(before) == ["unchanged"]
+    same = "configured" if case.kind in SENT_WHOLE else "unchanged"
+    assert await cluster.applies(before) == [same]
     manifest = cluster.file(edited(before, path, value))
     changes = await cluster.run("diff", "-f", manifest)
     differs = found(before, path) != value
     assert changes.code == (1 if differs else 0), changes.err
-    assert (await cluster.says("apply", "-f", manifest)).split()[-1] == (
-        "configured" if differs else "unchanged"
-    )
+    assert (await cluster.says("apply", "-f", manifest)).split()[-1] == ("configured" if differs else same)
     assert found(stored(cluster, case), path) == value
     lessened = edited(before, case.removal, None)
     assert await cluster.applies(lessened) == ["configured"]
     left = found(stored(cluster, case), case.removal)
     # What the server sets by itself comes back.
     assert left in (None, [], {"kubernetes.io/metadata.name": "web"})
-    assert await cluster.applies(lessened) == ["unchanged"]
+    assert await cluster.applies(lessened) == [same]
 
 
 SERVER_SIDE = ("--server-side", "--field-manager")
