@@ -1,10 +1,15 @@
 """The development API server: enough of Kubernetes for unchanged clients, in memory, in one process.
 
-    resources, kinds    what is served: tables of rows and of each kind's rules
-    store, subscriptions    versions, history, who is told
-    writes, deletes, patches, lists, watches    the verbs
-    requests, discovery, http    the API's spelling
-    server    the running thing
+    resources, kinds, schemas    what is served: tables of rows, of each kind's rules, and of its fields
+    store, subscriptions         versions, history, who is told
+    writes, deletes, lists, watches, manners    the verbs
+    patches, ownership           what a patch makes of a document, and who owns which field
+    access                       who asks, who may do what
+    tables, views, forms         objects as they are shown
+    discovery, openapi           what the server says of itself
+    requests, asking, verbs, parts, following, http    the API's spelling
+    faults                       what goes wrong on demand
+    server                       the running thing
 
 Knows how an API server behaves towards its clients. Knows nothing of what policies mean.
 """

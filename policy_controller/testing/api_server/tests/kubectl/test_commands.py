@@ -270,6 +270,13 @@ async def test_what_needs_a_running_pod_says_that_there_is_none(cluster: Cluster
     assert NOT_HERE[command] in await cluster.complains(*command.split())
 
 
+@pytest.mark.parametrize("kind", ["tokenreviews", "subjectaccessreviews"])
+@pytest.mark.parametrize("verb", ["get", "describe", "delete --all"])
+async def test_reviews_can_only_be_made(cluster: Cluster, kind: str, verb: str) -> None:
+    complaint = await cluster.complains(*verb.split(), kind)
+    assert "MethodNotAllowed" in complaint or "not allow" in complaint or "not support" in complaint
+
+
 async def test_drain_marks_a_node_and_evicts_its_pods(cluster: Cluster) -> None:
     cluster.server.create(sample("v1", "Node", "node-a"))
     cluster.server.create(pod("web", node="node-a"))
