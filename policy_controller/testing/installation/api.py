@@ -12,6 +12,9 @@ import aiohttp
 import msgspec
 import yaml
 
+from policy_controller.testing.api_server.faults import Fault
+from policy_controller.testing.api_server.faults.control import PATH as FAULTS
+
 Json = dict[str, Any]
 
 COLLECTIONS: Final[Mapping[str, str]] = {
@@ -74,6 +77,16 @@ class Api:
         status, body = await self._send("GET", COLLECTIONS[kind].format(""), None)
         _check(status, body)
         return list(body["items"])
+
+    async def go_wrong(self, fault: Fault) -> None:
+        """Have the API server fail as told, until the fault is over."""
+        _check(*await self._send("POST", FAULTS, msgspec.to_builtins(fault)))
+
+    async def is_failing(self) -> bool:
+        """Whether a fault is in force."""
+        status, body = await self._send("GET", FAULTS, None)
+        _check(status, body)
+        return bool(body["faults"])
 
     async def _send(self, method: str, path: str, document: Json | None) -> tuple[int, Json]:
         content = None if document is None else msgspec.json.encode(document)

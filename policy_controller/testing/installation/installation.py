@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import nft_templates
 from compilers.compile.compiler import Compiler
 from compilers.model.cluster import Cluster
-from compilers.nftables.base import BaseSettings, base_tables
+from compilers.nftables.base import Base, BaseSettings, base_tables
 from compilers.nftables.render import render
 from compilers.parse.field import Origin, Parsed
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
@@ -51,6 +52,17 @@ def enforcer_of(node: str) -> str:
     return f"enforcer-{node}"
 
 
+@dataclass(frozen=True, slots=True)
+class EnforcerSettings:
+    """What an enforcer is told beside its node and its operator: pod interfaces beside the laboratory's, and `--unknown-pods`."""
+
+    more_pod_interfaces: tuple[str, ...] = ()
+    unknown_pods: str = "drop"
+
+
+USUAL: Final = EnforcerSettings()
+
+
 class InstallationError(Exception):
     """The installation cannot go on; the text says what did not come about and shows what the processes said."""
 
@@ -63,11 +75,7 @@ class Installation:
         self._directory = directory
         self._stack = ExitStack()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._base = base_tables(
-            nft_templates.read(nft_templates.INET),
-            nft_templates.read(nft_templates.BRIDGE),
-            BaseSettings(laboratory.pod_interfaces),
-        )
+        self._settings: dict[str, EnforcerSettings] = {}
         self.kubeconfig = directory / "kubeconfig"
         self.admin = f"127.0.0.1:{free_port()}"
         """Where the operator tells of its health, once it is started."""
@@ -90,7 +98,7 @@ class Installation:
         """Returns once the kubeconfig is written."""
         server = (sys.executable, "-m", "policy_controller.testing.api_server", "--port", "0")
         # Malformed policies are stored, as an older server may have them, so that what they close can be seen.
-        self._start("api-server", *server, "--no-validate", "--kubeconfig", str(self.kubeconfig))
+        self._start("api-server", *server, "--no-validate", "--faults", "--kubeconfig", str(self.kubeconfig))
         await self._until(self.kubeconfig.exists, START_SECONDS, "the API server to listen")
 
     def start_operator(self) -> None:
@@ -108,14 +116,16 @@ class Installation:
             ),
         )
 
-    def start_enforcer(self, node: str) -> None:
+    def start_enforcer(self, node: str, settings: EnforcerSettings = USUAL) -> None:
         """Starts the enforcer of a node, in the node's network namespace."""
         name = enforcer_of(node)
         log = self._log(name)
+        self._settings[node] = settings
         argv = [script("policy-enforcer"), "--node", node, "--operator", self._socket]
+        argv += ["--pod-interfaces", ",".join(self._pod_interfaces(settings))]
         self._processes[name] = self._laboratory.spawn(
             self._laboratory.nodes[node].namespace,
-            [*argv, "--pod-interfaces", ",".join(self._laboratory.pod_interfaces)],
+            [*argv, "--unknown-pods", settings.unknown_pods],
             stdout=log,
             stderr=log,
         )
@@ -126,10 +136,21 @@ class Installation:
         process.send_signal(how.value)
         process.wait(GRACE_SECONDS)
 
+    def is_running(self, name: str) -> bool:
+        """Whether a process was started and has not ended."""
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
+
+    def log_of(self, name: str) -> str:
+        """What a process has logged since the first time it was started."""
+        return (self._directory / f"{name}.log").read_text("utf-8", "replace")
+
     async def in_force(self, cluster: Cluster, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every node's kernel holds exactly what this cluster state compiles to. Raises InstallationError."""
         compiler = Compiler(cluster)
-        desired = {name: render(compiler.node(name), self._base).each() for name in self._laboratory.nodes}
+        desired = {
+            name: render(compiler.node(name), self._base(name)).each() for name in self._laboratory.nodes
+        }
 
         async def holds() -> bool:
             for name, tables in desired.items():
@@ -144,6 +165,16 @@ class Installation:
     def node_namespaces(self) -> tuple[str, ...]:
         """The network namespaces of the nodes."""
         return tuple(node.namespace for node in self._laboratory.nodes.values())
+
+    def _pod_interfaces(self, settings: EnforcerSettings) -> tuple[str, ...]:
+        return (*self._laboratory.pod_interfaces, *settings.more_pod_interfaces)
+
+    def _base(self, node: str) -> Base:
+        return base_tables(
+            nft_templates.read(nft_templates.INET),
+            nft_templates.read(nft_templates.BRIDGE),
+            BaseSettings(self._pod_interfaces(self._settings.get(node, USUAL))),
+        )
 
     @property
     def _socket(self) -> str:
@@ -176,8 +207,7 @@ class Installation:
     def _last_words(self) -> str:
         lines: list[str] = []
         for name in self._processes:
-            text = (self._directory / f"{name}.log").read_text("utf-8", "replace")
-            lines += [f"{name}: {line}" for line in text.splitlines()[-8:]]
+            lines += [f"{name}: {line}" for line in self.log_of(name).splitlines()[-8:]]
         return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ each pair should see, and counts leaks and refusals. Knows nothing of who enforc
 import asyncio
 import enum
 import multiprocessing
+import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -22,8 +23,11 @@ from policy_controller.testing.probe.model import Outcome, Probe, ProbeError, Pr
 from policy_controller.testing.probe.prober import Prober
 
 EVERY_MS: Final = 30.0
+PRIORITY: Final = -15
 STARTED, STOP = "started", "stop"
 START_SECONDS: Final = 30.0
+LAST_SECONDS: Final = 1.5
+"""How long probing goes on when it is to end: what was asked before has been answered by then, or never will be."""
 MOST_TOLD: Final = 10
 
 
@@ -34,12 +38,13 @@ class Expected(enum.Enum):
     DENIED = "denied"
 
 
-WRONG: Final = {
-    Expected.ALLOWED: frozenset(Outcome) - {Outcome.ACCEPTED},
-    Expected.DENIED: frozenset({Outcome.ACCEPTED, Outcome.REFUSED}),
-}
-"""Where an allowed pair sees anything but an answer, something was refused; where anybody answers a denied pair, something
-leaked."""
+ANSWERED: Final = frozenset({Outcome.ACCEPTED, Outcome.REFUSED})
+"""Somebody was reached: where a denied pair sees this, something leaked."""
+
+
+def is_refused(result: ProbeResult) -> bool:
+    """Whether an allowed pair saw anything but an answer, or TCP had to send a segment again to get it."""
+    return result.outcome is not Outcome.ACCEPTED or result.repeats > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was seen. `leaks` and `refusals` are counts, `told` describes the first of each; gaps are in milliseconds between
-    two probes of one pair.
+    """What was seen. `leaks` (somebody answered a denied pair) and `refusals` (an allowed pair got no answer, or only after TCP
+    had sent a segment again, or a heartbeat did) are counts, `told` describes the first of each; gaps are in milliseconds between two
+    probes of one pair.
     """
 
     probes: int
@@ -103,13 +109,15 @@ class ContinuousProbing:
         self._process.join()
 
     def stop(self) -> Tally:
-        """End the probing and say what was seen."""
+        """Say what was seen of all that was asked until now, and end."""
         self._line.send(STOP)
         tally: Tally = self._line.recv()
         return tally
 
 
 def _probe(listeners: tuple[Listener, ...], pairs: tuple[Pair, ...], line: Connection) -> None:
+    # Processes that start want a processor each; probing goes on beside them.
+    os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     try:
         asyncio.run(_probed(listeners, pairs, line))
     except Exception as error:  # noqa: BLE001 - told to the process that waits for it
@@ -131,6 +139,7 @@ async def _probed(listeners: Sequence[Listener], pairs: Sequence[Pair], line: Co
         asyncio.get_running_loop().add_reader(line.fileno(), stopped.set)
         await stopped.wait()
         asyncio.get_running_loop().remove_reader(line.fileno())
+        await asyncio.sleep(LAST_SECONDS)
         beats = [result for task in beating for result in await task]
         results = [list(watch.results) for watch in watches]
     line.send(_tally(pairs, results, beats))
@@ -161,11 +170,13 @@ def _tally(
     refusals: list[ProbeResult] = []
     gaps: list[float] = []
     for pair, seen in zip(pairs, results, strict=True):
-        wrong = [result for result in seen if result.outcome in WRONG[pair.expected]]
-        (refusals if pair.expected is Expected.ALLOWED else leaks).extend(wrong)
+        if pair.expected is Expected.ALLOWED:
+            refusals += filter(is_refused, seen)
+        else:
+            leaks += (result for result in seen if result.outcome in ANSWERED)
         moments = sorted(result.sent_at for result in seen)
         gaps += [(later - earlier) * 1000 for earlier, later in pairwise(moments)]
-    refusals += [beat for beat in beats if beat.outcome is not Outcome.ACCEPTED]
+    refusals += filter(is_refused, beats)
     gaps.sort()
     return Tally(
         probes=sum(map(len, results)),
@@ -183,5 +194,5 @@ def _told(result: ProbeResult) -> str:
     ago = time.monotonic() - result.sent_at
     return (
         f"{probe.source.namespace} -> {probe.destination} {probe.transport.value} {probe.port}: "
-        f"{result.outcome.value} ({result.reason}), {ago:.2f} s before the end"
+        f"{result.outcome.value} ({result.reason}; {result.repeats} segments sent again), {ago:.2f} s before the end"
     )

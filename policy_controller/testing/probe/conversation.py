@@ -15,6 +15,7 @@ from typing import Final, Self
 from policy_controller.testing.probe.attention import AttentiveClock
 from policy_controller.testing.probe.exchanges import connect, connecting_socket, identity_in
 from policy_controller.testing.probe.model import Answer, Outcome, Probe, ProbeError, ProbeResult
+from policy_controller.testing.probe.sockets import repeats_of
 
 EXCHANGE_TIMEOUT: Final = 1.0
 """Attentive seconds; TCP repeats a lost segment after 0.2 s and 0.6 s."""
@@ -80,7 +81,7 @@ class Conversation:
         """
         self._nonce = secrets.token_hex(8)
         self._answer = self._loop.create_future()
-        sent_at = time.monotonic()
+        sent_at, repeats_before = time.monotonic(), repeats_of(self._socket)
         try:
             self._socket.send(f"{self._nonce}\n".encode())
         except OSError as error:
@@ -89,7 +90,10 @@ class Conversation:
             silent = not await self._clock.answered(self._answer, within)
             answer = Answer(Outcome.TIMED_OUT, reason="no echo") if silent else self._answer.result()
         elapsed = (time.monotonic() - sent_at) * 1000
-        return ProbeResult(self.probe, answer.outcome, answer.peer, answer.reason, sent_at, elapsed)
+        repeats = repeats_of(self._socket) - repeats_before
+        return ProbeResult(
+            self.probe, answer.outcome, answer.peer, answer.reason, sent_at, elapsed, repeats=repeats
+        )
 
     def close(self) -> None:
         """Reset the connection. Closing twice is closing once."""

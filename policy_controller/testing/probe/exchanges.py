@@ -17,6 +17,7 @@ from policy_controller.testing.probe.sockets import (
     RESET_ON_CLOSE,
     family_of,
     open_socket,
+    repeats_of,
     report_errors,
     socket_address,
 )
@@ -30,6 +31,8 @@ class Exchange(Protocol):
     answer: asyncio.Future[Answer]
     connected_at: float | None
     """The loop's time at the end of the handshake, where there is one."""
+    repeats: int
+    """TCP segments that the kernel sent again before the answer came."""
 
     def send(self) -> None:
         """Send the first or one more packet. Raises OSError if the namespace refuses at once."""
@@ -51,6 +54,7 @@ class UdpExchange:
     """A connected UDP socket; every packet carries the same nonce, an answer to any of them is an answer."""
 
     connected_at: float | None = None
+    repeats: int = 0
 
     def __init__(self, probe: Probe) -> None:
         self._loop = asyncio.get_running_loop()
@@ -102,6 +106,7 @@ class TcpExchange:
         self._loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Answer] = self._loop.create_future()
         self.connected_at: float | None = None
+        self.repeats = 0
         self._probe = probe
         self._nonce = secrets.token_hex(8)
         self._connecting: list[socket.socket] = []
@@ -171,6 +176,7 @@ class TcpExchange:
             return
         identity = identity_in(line, self._nonce)
         if identity is not None:
+            self.repeats = repeats_of(opened)
             _settle(self.answer, Answer(Outcome.ACCEPTED, identity))
         elif not line:
             _settle(self.answer, Answer(Outcome.REFUSED, reason="closed without an answer"))

@@ -115,7 +115,8 @@ class ProbeResult:
 
     `peer` is the identity that answered (None: nobody, or ICMP, which has none).
     `elapsed_ms` runs from the first packet to the answer or the verdict "timed out"; `connected_ms` to the
-    end of the TCP handshake (None: there was none). `sent_at` is time.monotonic() at the first packet.
+    end of the TCP handshake (None: there was none). `sent_at` is time.monotonic() at the first packet. `repeats` counts the
+    TCP segments that the kernel had to send again before the answer came: a packet was lost, though nobody else would see it.
     """
 
     probe: Probe
@@ -125,6 +126,7 @@ class ProbeResult:
     sent_at: float
     elapsed_ms: float
     connected_ms: float | None = None
+    repeats: int = 0
 
 
 def checked_identity(identity: str) -> str:

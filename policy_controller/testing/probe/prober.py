@@ -125,6 +125,7 @@ class Prober:
         loop = asyncio.get_running_loop()
         started = sent_at = time.monotonic()
         connected_at: float | None = None
+        repeats = 0
         try:
             exchange = self._exchange(probe)
         except (OSError, LaboratoryError) as error:
@@ -133,7 +134,7 @@ class Prober:
             try:
                 started, sent_at = loop.time(), time.monotonic()
                 answer = await self._exchanged(exchange, [timeout * part for part in parts])
-                connected_at = exchange.connected_at
+                connected_at, repeats = exchange.connected_at, exchange.repeats
             finally:
                 exchange.close()
         ended = loop.time()
@@ -145,6 +146,7 @@ class Prober:
             sent_at=sent_at,
             elapsed_ms=(ended - started) * 1000,
             connected_ms=None if connected_at is None else (connected_at - started) * 1000,
+            repeats=repeats,
         )
 
     def watch(self, probe: Probe, *, every_ms: float = 5.0, timeout: float = TIMEOUT) -> Watch:

@@ -47,6 +47,7 @@ class RawExchange:
     """A packet that is sent as often as asked, and the answer awaited under its key."""
 
     connected_at: float | None = None
+    repeats: int = 0
 
     def __init__(
         self, stacks: RawStacks, stack: RawStack, probe: Probe, key: Hashable, packet: bytes

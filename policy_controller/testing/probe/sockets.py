@@ -19,6 +19,8 @@ IP_RECVERR: Final = 11
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 IPV6_RECVERR: Final = 25
 MSG_ERRQUEUE: Final = 0x2000
+TOTAL_RETRANS: Final = 100
+"""Where struct tcp_info of include/uapi/linux/tcp.h has how many segments were sent again, a u32."""
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: no TIME_WAIT, so thousands of probes of a pair use up neither ports nor conntrack entries."""
 LARGEST: Final = 65535
@@ -63,6 +65,13 @@ def open_socket(namespace: str, family: int, kind: int, protocol: int = 0) -> so
     if family == socket.AF_INET6 and kind != socket.SOCK_RAW:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return opened
+
+
+def repeats_of(connection: socket.socket) -> int:
+    """How many segments, SYN included, the kernel has sent again over a TCP connection, because they were not acknowledged."""
+    known = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TOTAL_RETRANS + 4)
+    (count,) = struct.unpack_from("=I", known, TOTAL_RETRANS)
+    return int(count)
 
 
 def report_errors(of: socket.socket) -> None:

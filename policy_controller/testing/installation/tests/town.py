@@ -18,7 +18,14 @@ from compilers.evaluate.traffic import traffic_between
 from compilers.model.cluster import Cluster
 from compilers.model.words import Protocol
 from policy_controller.testing.installation.api import Api
-from policy_controller.testing.installation.installation import Installation, stored_cluster
+from policy_controller.testing.installation.installation import (
+    OPERATOR,
+    USUAL,
+    EnforcerSettings,
+    Installation,
+    enforcer_of,
+    stored_cluster,
+)
 from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod
 from policy_controller.testing.probe import (
     ContinuousProbing,
@@ -73,6 +80,13 @@ class Town:
     ) -> None:
         await self._stack.aclose()
 
+    def start(self, name: str, settings: EnforcerSettings = USUAL) -> None:
+        """Start a process that was ended; `settings` are an enforcer's."""
+        if name == OPERATOR:
+            self.installation.start_operator()
+        else:
+            self.installation.start_enforcer(name.removeprefix(enforcer_of("")), settings)
+
     async def in_force(self) -> None:
         """Return when every kernel holds what the API server's objects compile to."""
         await self.installation.in_force(await self.cluster(), seconds=60)
@@ -81,16 +95,25 @@ class Town:
         """The state that the API server holds."""
         return await stored_cluster(self.api)
 
+    async def build_pod(self, name: str, node: str) -> Pod:
+        """A pod with a network that the API has not been told of."""
+        return await asyncio.to_thread(self.laboratory.add_pod, self.laboratory.nodes[node], name)
+
     async def add_pod(self, name: str, node: str) -> Pod:
         """A pod with network and status; its label `app` is its name."""
-        built = await asyncio.to_thread(self.laboratory.add_pod, self.laboratory.nodes[node], name)
+        built = await self.build_pod(name, node)
+        await self.report(built, node)
+        return built
+
+    async def report(self, built: Pod, node: str) -> None:
+        """Tell the API of a pod that runs on a node."""
+        name = built.name
         metadata = {"namespace": NAMESPACE, "name": name, "labels": {"app": name}}
         spec = {"nodeName": node, "containers": [{"name": "main", "image": "registry.example/app:1"}]}
         await self.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         addresses = [{"ip": str(address)} for address in built.addresses]
         status = {"phase": "Running", "podIP": addresses[0]["ip"], "podIPs": addresses}
         await self.api.patch("Pod", NAMESPACE, name, {"status": status}, "/status")
-        return built
 
     async def remove_pod(self, pod: Pod) -> None:
         """The pod leaves the API and the node."""
