@@ -1,12 +1,18 @@
 """Who may talk to whom over what: the one place for transport security and the options of both ends.
 
-Addresses are `unix:///path` only: the file's directory and mode say who may connect. Credentials of other transports
-belong here, and nothing else has to know of them.
+Knows TLS and gRPC's channels. Knows nothing of tokens (they travel in the call) or of where certificates come from.
+
+Between machines there is only TLS: the server proves itself with a certificate, the client by the token it sends. The
+client asks for the server by a fixed name, because the address it dials (a Service's) may be any.
 """
 
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import grpc
 import grpc.aio
 
 from policy_controller.wire.limits import LIMITS
@@ -29,10 +35,79 @@ OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+AUTHORIZATION: Final = "authorization"
+"""The call's metadata that hold `Bearer TOKEN`."""
+BEARER: Final = "Bearer "
 
 
 class InvalidAddress(ValueError):  # noqa: N818 - as InvalidField
     """An address to listen on or connect to that is not accepted; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where a server listens; port 0 lets the system choose. An IPv6 host is written without brackets here."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "HostPort":
+        """`10.96.0.7:9473`, `[fd00::7]:9473` or `name:9473`; raises InvalidAddress for anything else."""
+        host, colon, port = text.rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]")
+        if not colon or not bare or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            raise InvalidAddress(f"{text!r} is not of the form HOST:PORT")
+        if (":" in bare) != (host != bare):
+            raise InvalidAddress(f"{text!r}: an IPv6 address is written in brackets, and nothing else is")
+        if ":" in bare and not _is_ipv6(bare):
+            raise InvalidAddress(f"{text!r} has no IPv6 address in its brackets")
+        return cls(bare, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a client believes: servers that prove, by a certificate of one of these authorities, to have this name."""
+
+    authorities: bytes
+    """PEM, one certificate or several."""
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a server proves itself with: both PEM, the chain with the server's own certificate first."""
+
+    key: bytes = field(repr=False)
+    chain: bytes
+
+
+def secure_connect(address: HostPort, trust: Trust) -> grpc.aio.Channel:
+    """A channel to the operator; it connects when it is used."""
+    credentials = grpc.ssl_channel_credentials(root_certificates=trust.authorities)
+    named = ("grpc.ssl_target_name_override", trust.server_name)
+    return grpc.aio.secure_channel(str(address), credentials, options=(*OPTIONS, named))
+
+
+def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Callable[[], Certificate]) -> int:
+    """Make the server listen; returns the port. Raises RuntimeError when it cannot.
+
+    `certificate` is called at every handshake, from a thread of gRPC's: a certificate that has been renewed is shown to
+    new clients, and open streams go on.
+    """
+
+    def configured() -> grpc.ServerCertificateConfiguration:
+        now = certificate()
+        return grpc.ssl_server_certificate_configuration([(now.key, now.chain)])
+
+    # Clients prove themselves by tokens; a certificate of theirs is not asked for and would not be looked at.
+    credentials = grpc.dynamic_ssl_server_credentials(
+        configured(), configured, require_client_authentication=False
+    )
+    return server.add_secure_port(str(address), credentials)
 
 
 def socket_path(address: str) -> Path:
@@ -61,3 +136,11 @@ def listen(server: grpc.aio.Server, address: str) -> None:
 def new_server() -> grpc.aio.Server:
     """A server with the options of this protocol; add a servicer, listen, then start it."""
     return grpc.aio.server(options=OPTIONS)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -20,6 +20,7 @@ from policy_controller.wire.messages import (
     PROTOCOL_VERSION,
     Ack,
     DeltaMessage,
+    FreshToken,
     Hello,
     InForce,
     Nack,
@@ -79,7 +80,7 @@ def decode_operator(message: pb.OperatorMessage, limits: Limits = LIMITS) -> Ope
 
 
 def encode_node(value: NodeMessage) -> pb.NodeMessage:
-    """The message for a hello, ack or nack."""
+    """The message for a hello, ack, nack or token."""
     match value:
         case Hello():
             hello = pb.Hello(
@@ -102,12 +103,14 @@ def encode_node(value: NodeMessage) -> pb.NodeMessage:
                     generation_in_force=value.generation_in_force,
                 )
             )
+        case FreshToken():
+            return pb.NodeMessage(token=pb.Token(token=value.token))
 
 
 def decode_node(message: pb.NodeMessage, limits: Limits = LIMITS) -> NodeMessage:
-    """The hello, ack or nack that arrived; raises Refused for anything else. Texts of a nack are fit to print."""
+    """The hello, ack, nack or token that arrived; raises Refused for anything else. Texts of a nack are fit to print."""
     try:
-        kind = said("message", message.WhichOneof("kind"), ("hello", "ack", "nack"))
+        kind = said("message", message.WhichOneof("kind"), ("hello", "ack", "nack", "token"))
         version = message.hello.protocol_version if kind == "hello" else PROTOCOL_VERSION
         _check_whole(message, version, limits)
         match kind:
@@ -117,6 +120,8 @@ def decode_node(message: pb.NodeMessage, limits: Limits = LIMITS) -> NodeMessage
                 return Ack(message.ack.generation, at("ack", _read_digest, message.ack.digest))
             case "nack":
                 return at("nack", _nack, message.nack)
+            case "token":
+                return at("token", lambda token: FreshToken(legal.bearer(token.token)), message.token)
             case _:
                 raise InvalidField("is not sent in protocol version 1", (kind,))
     except InvalidField as fault:

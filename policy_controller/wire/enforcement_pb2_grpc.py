@@ -45,7 +45,7 @@ class EnforcementServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Enforce(self, request_iterator, context):
-        """The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
+        """The call's metadata carry `authorization: Bearer TOKEN`. The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
         or nack of each before it sends the next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,7 +38,7 @@ class EnforcementStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnforcementAsyncStub: ...
     Enforce: _grpc.StreamStreamMultiCallable[_enforcement_pb2.NodeMessage, _enforcement_pb2.OperatorMessage]
-    """The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
+    """The call's metadata carry `authorization: Bearer TOKEN`. The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
     or nack of each before it sends the next.
     """
 
@@ -46,7 +46,7 @@ class EnforcementStub:
 class EnforcementAsyncStub(EnforcementStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enforce: _aio.StreamStreamMultiCallable[_enforcement_pb2.NodeMessage, _enforcement_pb2.OperatorMessage]  # type: ignore[assignment]
-    """The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
+    """The call's metadata carry `authorization: Bearer TOKEN`. The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
     or nack of each before it sends the next.
     """
 
@@ -57,7 +57,7 @@ class EnforcementServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_enforcement_pb2.NodeMessage],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_enforcement_pb2.OperatorMessage], _abc.AsyncIterator[_enforcement_pb2.OperatorMessage]]:
-        """The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
+        """The call's metadata carry `authorization: Bearer TOKEN`. The node speaks first, with hello. The operator answers with a snapshot, then with deltas, and waits for the ack
         or nack of each before it sends the next.
         """
 

@@ -10,6 +10,8 @@ from compilers.model.faults import InvalidField
 from compilers.model.names import DNS_LABEL, DNS_SUBDOMAIN, UID, NameForm
 
 CAPABILITY: Final = NameForm("the name of a capability", re.compile(r"[a-z][-a-z0-9]*"), 63)
+BEARER: Final = NameForm("a bearer token", re.compile(r"[-A-Za-z0-9._~+/]+=*"), 16_384)
+"""RFC 6750, section 2.1; tokens of service accounts have about 1,000 characters."""
 LONGEST_WORKLOAD: Final = 253
 
 
@@ -26,6 +28,11 @@ def namespace(text: str) -> str:
 def uid(text: str) -> str:
     """The text, when it is letters, digits, '-', '.' and '_', and begins with a letter or digit."""
     return _checked(text, UID)
+
+
+def bearer(text: str) -> str:
+    """The text, when it has the form of a bearer token (RFC 6750); a fault does not repeat it."""
+    return _checked(text, BEARER)
 
 
 def capability(text: str) -> str:

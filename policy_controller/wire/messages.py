@@ -4,7 +4,7 @@ Knows the content of each message. Knows nothing of bytes (convert.py) or of whe
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from compilers.model.words import Address
@@ -83,6 +83,13 @@ class Nack:
 
 
 @dataclass(frozen=True, slots=True)
+class FreshToken:
+    """A token that the node's enforcer was given after the one that the stream began with. It is never printed."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotMessage:
     """Everything a node enforces. The digest is computed from the rule set, here and again by the receiver.
 
@@ -110,5 +117,5 @@ class DeltaMessage:
     ended: frozenset[Address] = frozenset()
 
 
-NodeMessage = Hello | Ack | Nack
+NodeMessage = Hello | Ack | Nack | FreshToken
 OperatorMessage = SnapshotMessage | DeltaMessage

@@ -14,6 +14,7 @@ from policy_controller.wire.limits import Limits
 from policy_controller.wire.messages import (
     Ack,
     DeltaMessage,
+    FreshToken,
     Hello,
     InForce,
     Nack,
@@ -82,6 +83,7 @@ def test_equal_rule_sets_have_equal_bytes_whatever_their_parts_came_in(
         Hello("node-1", InForce(9, (1 << 128) - 1, STANDS), ("observes",)),
         Ack(9, 1),
         *(Nack(9, cause, "classes[0]", "is not there", 8) for cause in NackCause),
+        FreshToken("eyJ.e30.c2ln"),
     ],
 )
 def test_what_a_node_says_arrives_as_it_was_sent(message: NodeMessage) -> None:

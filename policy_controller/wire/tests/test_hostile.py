@@ -371,6 +371,8 @@ def test_a_message_beyond_a_limit_is_refused_by_the_limit(limits: Limits, senten
         ),
         (pb.NodeMessage(ack=pb.Ack(generation=1)), "ack: has 0 bytes instead of 16"),
         (pb.NodeMessage(nack=pb.Nack(generation=1)), "nack.cause: 0 is not a value"),
+        (pb.NodeMessage(token=pb.Token()), "token: is not a bearer token"),
+        (pb.NodeMessage(token=pb.Token(token="a b")), "token: is not a bearer token"),
     ],
 )
 def test_a_node_wrong_in_one_field_is_refused_by_that_field(message: pb.NodeMessage, sentence: str) -> None:
