@@ -38,6 +38,8 @@ OPTIONS: Final = (
 AUTHORIZATION: Final = "authorization"
 """The call's metadata that hold `Bearer TOKEN`."""
 BEARER: Final = "Bearer "
+AUDIENCE: Final = "policy-controller"
+"""Whom the tokens of enforcers are for; a token for somebody else, the API server too, is refused."""
 
 
 class InvalidAddress(ValueError):  # noqa: N818 - as InvalidField
