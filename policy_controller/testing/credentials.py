@@ -29,8 +29,10 @@ EXTRA: Final = "authentication.kubernetes.io"
 class Authority:
     """A certificate authority of its own: what another one signs, who trusts this one refuses."""
 
-    def __init__(self, name: str = "authority of the tests") -> None:
+    def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
+        # Of two authorities of one name, a client would try the one that it knows and find a wrong signature.
+        name = f"authority {x509.random_serial_number() >> 96:x} of the tests"
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._certificate = (
             _begun(self._name, self._key.public_key(), DAY)
