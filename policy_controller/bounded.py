@@ -4,6 +4,7 @@ Knows sockets and aiohttp. Knows nothing of what is served: the operator and the
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,14 +18,23 @@ when the number of one reaches 1024."""
 SHUTDOWN_SECONDS: Final = 1.0
 """How long requests that are being answered may take when serving ends."""
 
+EVERYWHERE: Final = "::"
+
 
 @asynccontextmanager
 async def serving(application: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Listen for the length of the block; yields the address and port. Port 0 takes any free one. Raises OSError."""
+    """Listen for the length of the block; yields the address and port. Port 0 takes any free one. Raises OSError.
+
+    The host `::` stands for every address of both families.
+    """
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        server = await asyncio.get_running_loop().create_server(_bounded(runner), host, port)
+        loop, accept = asyncio.get_running_loop(), _bounded(runner)
+        if host == EVERYWHERE:
+            server = await loop.create_server(accept, sock=_both_families(port))
+        else:
+            server = await loop.create_server(accept, host, port)
         try:
             yield server.sockets[0].getsockname()[:2]
         finally:
@@ -32,6 +42,13 @@ async def serving(application: web.Application, host: str, port: int) -> AsyncIt
             server.close()
     finally:
         await runner.cleanup()
+
+
+def _both_families(port: int) -> socket.socket:
+    # asyncio makes a socket of `::` for IPv6 alone, and a kubelet asks by the family of its pods. A node may have no IPv6.
+    if socket.has_dualstack_ipv6():
+        return socket.create_server((EVERYWHERE, port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - asked for
 
 
 def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:

@@ -1,10 +1,13 @@
-"""The admin interface: /healthz, /readyz, /metrics and /status over HTTP, on loopback.
+"""Two HTTP interfaces of the operator: health for whoever reaches the pod, and admin on its loopback.
 
 Knows HTTP and JSON. What is healthy, and what there is to tell, the operator says.
+
+Health is for kubelet and Prometheus, and anybody in the cluster may ask it: it names nodes, and no object of a tenant.
+Admin tells of every tenant's policies; who comes through a port-forward has been judged by Kubernetes RBAC.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -13,6 +16,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from policy_controller import bounded
+from policy_controller.controller.trouble import Trouble
+from policy_controller.wire.channel import HostPort, InvalidAddress
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -22,14 +27,14 @@ class InvalidAdmin(ValueError):  # noqa: N818 - as InvalidField
 
 
 class Subject(Protocol):
-    """What the admin interface tells about."""
+    """What is told about."""
 
     def ailments(self) -> Sequence[str]:
         """Sentences, each about something that only a restart mends; empty is healthy."""
         ...
 
-    def reasons_not_ready(self) -> Sequence[str]:
-        """Sentences, each about why nodes are not served what the cluster says; empty is ready."""
+    def reasons_not_ready(self) -> Sequence[Trouble]:
+        """Each about why nodes are not served what the cluster says; empty is ready."""
         ...
 
     def status(self) -> dict[str, Any]:
@@ -37,51 +42,58 @@ class Subject(Protocol):
         ...
 
 
-def admin_address(text: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:PORT` or `[::1]:PORT`; raises InvalidAdmin for what is not on loopback.
+def admin_address(text: str) -> HostPort:
+    """`127.0.0.1:PORT` or `[::1]:PORT`; raises InvalidAdmin for what is not on loopback.
 
     Whoever reaches it learns names of all tenants' policies, and nobody has to say who they are: port-forward asks.
     """
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise InvalidAdmin(f"{text!r} is not of the form 127.0.0.1:PORT")
-    if host not in LOOPBACK:
+    try:
+        address = HostPort.parse(text)
+    except InvalidAddress as fault:
+        raise InvalidAdmin(str(fault)) from None
+    if address.host not in LOOPBACK:
         raise InvalidAdmin(f"{text!r} is not on loopback")
-    return host, int(port)
+    return address
 
 
 @contextlib.asynccontextmanager
-async def serving(address: str, subject: Subject, registry: CollectorRegistry) -> AsyncIterator[str]:
-    """Serve while entered; yields the URL. Port 0 takes any free one. Raises InvalidAdmin or OSError."""
-    host, port = admin_address(address)
-    async with bounded.serving(application(subject, registry), host, port) as (_, bound):
-        yield f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+async def serving(address: HostPort, application: web.Application) -> AsyncIterator[str]:
+    """Serve while entered; yields the URL. Port 0 takes any free one. Raises OSError."""
+    async with bounded.serving(application, address.host, address.port) as (_, port):
+        yield f"http://{HostPort(address.host, port)}"
 
 
-def application(subject: Subject, registry: CollectorRegistry) -> web.Application:
-    """The four paths."""
+def health(subject: Subject, registry: CollectorRegistry) -> web.Application:
+    """/healthz, /readyz and /metrics, without words that may name a tenant's object."""
+    return _application(subject, registry, lambda trouble: trouble.sentence)
 
-    async def healthz(_: web.Request) -> web.Response:
-        return _verdict(subject.ailments())
 
-    async def readyz(_: web.Request) -> web.Response:
-        return _verdict(subject.reasons_not_ready())
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+def admin(subject: Subject, registry: CollectorRegistry) -> web.Application:
+    """The same with all words, and /status."""
 
     async def status(_: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(subject.status()), content_type="application/json")
 
+    served = _application(subject, registry, str)
+    served.add_routes([web.get("/status", status)])
+    return served
+
+
+def _application(
+    subject: Subject, registry: CollectorRegistry, words: Callable[[Trouble], str]
+) -> web.Application:
+    async def healthz(_: web.Request) -> web.Response:
+        return _verdict(subject.ailments())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _verdict(list(map(words, subject.reasons_not_ready())))
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     served = web.Application()
     served.add_routes(
-        [
-            web.get("/healthz", healthz),
-            web.get("/readyz", readyz),
-            web.get("/metrics", metrics),
-            web.get("/status", status),
-        ]
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
     )
     return served
 

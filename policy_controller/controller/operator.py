@@ -23,7 +23,7 @@ from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
-from policy_controller.controller.health import admin_address, serving
+from policy_controller.controller.health import admin, admin_address, serving
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.metrics import OperatorCollector, new_registry
 from policy_controller.controller.relist import Relister
@@ -31,6 +31,7 @@ from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.status import status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
+from policy_controller.controller.trouble import Trouble
 from policy_controller.controller.watches import Watches
 from policy_controller.wire.channel import socket_path
 
@@ -124,13 +125,13 @@ class Operator:
             found.append(f"Only {self.watches.alive} of {len(Kind)} kinds are being watched.")
         return found
 
-    def reasons_not_ready(self) -> list[str]:
+    def reasons_not_ready(self) -> list[Trouble]:
         """Why nodes are not served the cluster's state; see health.Subject."""
         found = self.relister.complaints()
         if self.relister.synced.is_set() and self.compile_loop.revision is None:
-            found.append("Nothing has been compiled yet.")
+            found.append(Trouble("Nothing has been compiled yet."))
         if self.compile_loop.failing:
-            found.append("The last state of the cluster does not compile.")
+            found.append(Trouble("The last state of the cluster does not compile."))
         return found
 
     def status(self) -> dict[str, Any]:
@@ -168,7 +169,7 @@ class Operator:
             watches=self.watches,
         )
         metrics = new_registry(collector, self.compile_loop)
-        async with serving(self._settings.admin, self, metrics) as self.admin_url:
+        async with serving(admin_address(self._settings.admin), admin(self, metrics)) as self.admin_url:
             yield
 
     @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from policy_controller.controller.api import ClusterApi
 from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.seen import Seen
 from policy_controller.controller.store import Store
+from policy_controller.controller.trouble import Trouble
 from policy_controller.wire.refused import plain
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Relister:
         self._began_at = clock.now()
         self._requested = {kind: asyncio.Event() for kind in Kind}
         self._listed_at: dict[Kind, float] = {}
-        self._last_failure: dict[Kind, str] = {}
+        self._last_failure: dict[Kind, Trouble] = {}
         self._older: dict[Kind, _Older] = {}
         self.synced = asyncio.Event()
         """Set once every kind that decides has been listed: before that, half of the policies would be taken for all."""
@@ -87,8 +88,8 @@ class Relister:
         """Whether a kind has not been listed for so long that its objects may no longer be what they are taken for."""
         return self.age(kind) > OVERDUE_INTERVALS * self._interval
 
-    def complaints(self) -> list[str]:
-        """A sentence for each kind that is overdue, or that decides and was never listed; with the last error."""
+    def complaints(self) -> list[Trouble]:
+        """One for each kind that is overdue, or that decides and was never listed; with the last error."""
         return [
             self._complaint(kind)
             for kind in Kind
@@ -123,7 +124,8 @@ class Relister:
                 await self._list_once(kind)
             except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does, it goes on
                 self.failures[kind] += 1
-                self._last_failure[kind] = plain(repr(fault))
+                # An API server that cannot read an object names it.
+                self._last_failure[kind] = Trouble(f"{type(fault).__name__}.", plain(str(fault)))
                 pause = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
                 attempt += 1
                 log.warning("could not list %s, trying again in %.0f s: %r", kind.value, pause, fault)
@@ -138,11 +140,12 @@ class Relister:
         if self._listed_at.keys() >= DECIDING:
             self.synced.set()
 
-    def _complaint(self, kind: Kind) -> str:
-        failure = self._last_failure.get(kind, "no answer yet")
-        if kind not in self._listed_at:
-            return f"{kind.value} objects have not been listed yet: {failure}"
-        return f"{kind.value} objects have not been listed for {self.age(kind):.0f} s: {failure}"
+    def _complaint(self, kind: Kind) -> Trouble:
+        since = f"for {self.age(kind):.0f} s" if kind in self._listed_at else "yet"
+        failure = self._last_failure.get(kind, Trouble("no answer yet."))
+        return Trouble(
+            f"{kind.value} objects have not been listed {since}: {failure.sentence}", failure.cause
+        )
 
     def _check_age(self, kind: Kind, version: int, known: int) -> None:
         """Raises OlderList, unless LISTs have been older for so long that the cluster must be another one."""

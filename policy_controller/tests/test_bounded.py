@@ -73,3 +73,18 @@ async def test_serving_ends_though_idle_connections_stay() -> None:
             assert await ask(address) == "ok\n"
         assert await reader.read() == b""
         writer.close()
+
+
+@pytest.mark.parametrize("ipv6", [True, False], ids=["both families", "a node without IPv6"])
+async def test_everywhere_is_every_address_of_the_families_there_are(
+    monkeypatch: pytest.MonkeyPatch, ipv6: bool
+) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: ipv6)
+    application = web.Application()
+    async with asyncio.timeout(DEADLINE), serving(application, "::", 0) as (_, port):
+        for host, listens in (("127.0.0.1", True), ("::1", ipv6)):
+            try:
+                socket.create_connection((host, port)).close()
+                assert listens
+            except ConnectionRefusedError:
+                assert not listens

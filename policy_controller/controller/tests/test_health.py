@@ -1,31 +1,103 @@
-"""The admin interface under a crowd of connections."""
+"""What either interface tells and to whom, and a crowd of connections at it."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import aiohttp
+import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from policy_controller.bounded import MOST_CONNECTIONS
-from policy_controller.controller.health import serving
+from policy_controller.controller.health import InvalidAdmin, Subject, admin, admin_address, health, serving
+from policy_controller.controller.trouble import Trouble
+from policy_controller.wire.channel import HostPort
+
+ANY_PORT: Final = HostPort("127.0.0.1", 0)
+TENANT: Final = "acme/payroll"
 
 
-class Well:
-    """A subject that nothing ails."""
+class Unwell:
+    """A subject whose API server says a tenant's names, and whose status holds them."""
+
+    def __init__(self, *troubles: Trouble, ailments: Sequence[str] = ()) -> None:
+        self._troubles = troubles
+        self._ailments = ailments
 
     def ailments(self) -> Sequence[str]:
-        return ()
+        return self._ailments
 
-    def reasons_not_ready(self) -> Sequence[str]:
-        return ()
+    def reasons_not_ready(self) -> Sequence[Trouble]:
+        return self._troubles
 
     def status(self) -> dict[str, Any]:
-        return {}
+        return {"policy": TENANT}
+
+
+@asynccontextmanager
+async def asked(application: web.Application, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async with (
+        serving(ANY_PORT, application) as url,
+        aiohttp.ClientSession() as client,
+        client.get(url + path) as answer,
+    ):
+        yield answer
+
+
+SICK: Final = Unwell(
+    Trouble("Pod objects have not been listed yet: ServerError.", f"cannot decode {TENANT}"),
+    Trouble("Nothing has been compiled yet."),
+    ailments=("The task of the lists has ended.",),
+)
+
+ANSWERS = [
+    (health, "/healthz", 503, "The task of the lists has ended.\n"),
+    (admin, "/healthz", 503, "The task of the lists has ended.\n"),
+    (
+        health,
+        "/readyz",
+        503,
+        "Pod objects have not been listed yet: ServerError.\nNothing has been compiled yet.\n",
+    ),
+    (
+        admin,
+        "/readyz",
+        503,
+        f"Pod objects have not been listed yet: ServerError. cannot decode {TENANT}\nNothing has been compiled yet.\n",
+    ),
+    (health, "/status", 404, "404: Not Found"),
+    (admin, "/status", 200, f'{{"policy":"{TENANT}"}}'),
+]
+
+
+@pytest.mark.parametrize(("interface", "path", "status", "text"), ANSWERS)
+async def test_names_of_tenants_are_for_the_admin_interface_alone(
+    interface: Callable[[Subject, CollectorRegistry], web.Application], path: str, status: int, text: str
+) -> None:
+    async with asked(interface(SICK, CollectorRegistry()), path) as answer:
+        assert (answer.status, await answer.text()) == (status, text)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9471", "[::1]:9471", "localhost:0"])
+def test_the_admin_interface_listens_on_loopback(text: str) -> None:
+    assert str(admin_address(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0:9471", "[::]:9471", "10.0.0.1:9471", "127.0.0.1", "::1:9471", "name:1"]
+)
+def test_the_admin_interface_listens_nowhere_else(text: str) -> None:
+    with pytest.raises(InvalidAdmin):
+        admin_address(text)
 
 
 async def test_half_open_connections_do_not_keep_a_kubelet_out() -> None:
-    async with asyncio.timeout(10), serving("127.0.0.1:0", Well(), CollectorRegistry()) as url:
+    async with (
+        asyncio.timeout(10),
+        serving(ANY_PORT, health(Unwell(), CollectorRegistry())) as url,
+    ):
         host, port = url.removeprefix("http://").split(":")
         crowd = [await asyncio.open_connection(host, int(port)) for _ in range(2 * MOST_CONNECTIONS)]
         async with aiohttp.ClientSession() as client, client.get(f"{url}/healthz") as answer:

@@ -109,8 +109,8 @@ async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server
 WRONG_FLAGS = [
     (["--listen=127.0.0.1:80"], "unix:///path"),
     (["--admin=0.0.0.0:80"], "not on loopback"),
-    (["--admin=127.0.0.1"], "127.0.0.1:PORT"),
-    (["--admin=127.0.0.1:70000"], "127.0.0.1:PORT"),
+    (["--admin=127.0.0.1"], "HOST:PORT"),
+    (["--admin=127.0.0.1:70000"], "HOST:PORT"),
     (["--relist-seconds=0"], "relist-seconds"),
     (["--debounce-ms=201"], "debounce-ms"),
 ]

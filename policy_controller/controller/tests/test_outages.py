@@ -103,9 +103,9 @@ async def test_the_operator_is_not_ready_while_kinds_are_overdue(tmp_path: Path)
     operator.relister.synced.set()
     operator.compile_loop.revision = 0
     await clock.advance(1000.0)
-    found = operator.reasons_not_ready()
+    found = [str(trouble) for trouble in operator.reasons_not_ready()]
     for kind in Kind:
-        assert f"{kind.value} objects have not been listed for 1000 s: no answer yet" in found
+        assert f"{kind.value} objects have not been listed for 1000 s: no answer yet." in found
 
 
 async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(

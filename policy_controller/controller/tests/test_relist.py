@@ -73,13 +73,13 @@ async def test_it_is_synced_without_nodes_but_without_no_kind_that_rules_are_mad
     lab.api.forbidden = {kind}
     lab.start()
     await lab.clock.advance(INTERVAL)
-    told = [sentence.partition("(")[0] for sentence in lab.relister.complaints()]
+    told = [trouble.sentence for trouble in lab.relister.complaints()]
     if kind is Kind.NODE:
         assert lab.relister.synced.is_set()
         assert told == []
     else:
         assert not lab.relister.synced.is_set()
-        assert told == [f"{kind.value} objects have not been listed yet: PermissionError"]
+        assert told == [f"{kind.value} objects have not been listed yet: PermissionError."]
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -92,9 +92,10 @@ async def test_a_kind_that_was_not_listed_for_long_is_told_of_with_the_last_erro
     await lab.clock.advance(OVERDUE_INTERVALS * INTERVAL)
     assert lab.relister.complaints() == []
     await lab.clock.advance(1.0)
-    (sentence,) = lab.relister.complaints()
-    assert sentence.startswith(f"{kind.value} objects have not been listed for 901 s: PermissionError(")
-    assert sentence.isprintable()
+    (trouble,) = lab.relister.complaints()
+    assert trouble.sentence == f"{kind.value} objects have not been listed for 901 s: PermissionError."
+    assert trouble.cause
+    assert str(trouble).isprintable()
     assert [other for other in Kind if lab.relister.overdue(other)] == [kind]
     lab.api.forbidden = set()
     await lab.clock.advance(BACKOFF_SECONDS[-1] * 1.5)
