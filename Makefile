@@ -78,8 +78,13 @@ demo: root setup ## A cluster in a minute: API server, operator, two nodes, nine
 stubs: setup ## Generate the gRPC stubs anew from enforcement.proto
 	$(BIN)/python -m policy_controller.wire.generate
 
-lock: ## Resolve requirements.lock anew (needs uv)
-	uv pip compile --universal --generate-hashes --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+LOCKED := uv pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet
+IMAGES := operator enforcer build
+
+lock: ## Resolve requirements.lock and those of the images anew (needs uv)
+	$(LOCKED) --group dev pyproject.toml -o requirements.lock
+	for image in $(IMAGES); do $(LOCKED) --group $$image --constraints requirements.lock -o requirements-$$image.lock || exit 1; done
+	sed -i '1i # Made by `make lock`; installed with --require-hashes.' requirements.lock $(IMAGES:%=requirements-%.lock)
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
