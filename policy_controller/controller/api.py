@@ -1,4 +1,5 @@
-"""The operator's own requests to the API server, by kr8s: whole LISTs of a kind, and Events.
+"""The operator's own requests to the API server, by kr8s: whole LISTs of a kind, Events, its own Secret and ConfigMap,
+and questions about tokens.
 
 Knows URLs, pages and credentials. Knows nothing of what is listed or of when to ask again. Whatever goes wrong is
 raised; who calls decides how long to wait.
@@ -23,12 +24,39 @@ PAGE: Final = 500
 """Objects a page of a LIST."""
 SECONDS: Final = 60.0
 """How long one request may take."""
+REVIEW_SECONDS: Final = 10.0
+"""How long the question whose a token is may take: a node is waiting for the answer."""
+REVIEWS: Final = "authentication.k8s.io/v1"
 GONE: Final = 410
 CONFLICT: Final = 409
+ABSENT: Final = 404
 
 
 class ListError(Exception):
     """A LIST that is not what the API promises."""
+
+
+class Conflict(Exception):  # noqa: N818 - named as the API names it
+    """Somebody else wrote the object first; what they wrote should be read."""
+
+
+class AnswerError(Exception):
+    """An answer that is not what the API promises."""
+
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnObject:
+    """A Secret or ConfigMap that the operator keeps in its own namespace."""
+
+    plural: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.plural} {self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +76,30 @@ class ClusterApi(Protocol):
 
     async def create_event(self, namespace: str, event: Mapping[str, object]) -> None:
         """Write a core/v1 Event; one of that name that is there already is as good. Raises when it is not written."""
+        ...
+
+
+class OwnObjects(Protocol):
+    """The Secrets and ConfigMaps that the operator keeps for itself."""
+
+    async def read(self, place: OwnObject) -> Tree | None:
+        """The object as it is now; None when there is none. Raises when that cannot be told."""
+        ...
+
+    async def create(self, place: OwnObject, tree: Tree) -> None:
+        """Make it. Raises Conflict when there is one, and anything else when it is not made."""
+        ...
+
+    async def replace(self, place: OwnObject, tree: Tree) -> None:
+        """Write it over the version that `tree` names. Raises Conflict when there is another one by now."""
+        ...
+
+
+class TokenReviews(Protocol):
+    """The API server's word on a token of a service account."""
+
+    async def review_token(self, token: str, audience: str) -> object:
+        """The answered TokenReview, as it came; raises when there is no answer."""
         ...
 
 
@@ -82,6 +134,8 @@ class Kr8sApi:
     def __init__(self, kubeconfig: str | None) -> None:
         self._lists = {kind: _Client(kubeconfig) for kind in Kind}
         self._events = _Client(kubeconfig)
+        self._own = {plural: _Client(kubeconfig) for plural in ("secrets", "configmaps")}
+        self._reviews = _Client(kubeconfig)
         self._credentials = _Client(kubeconfig)
 
     async def list(self, kind: Kind) -> Listing:
@@ -113,6 +167,39 @@ class Kr8sApi:
             if fault.response is None or fault.response.status_code != CONFLICT:
                 raise
 
+    async def read(self, place: OwnObject) -> Tree | None:
+        """The Secret or ConfigMap, or None."""
+        try:
+            answer = await self._ask_own("GET", place, f"{place.plural}/{place.name}")
+        except kr8s.ServerError as fault:
+            if fault.response is not None and fault.response.status_code == ABSENT:
+                return None
+            raise
+        if not isinstance(answer, dict) or not isinstance(answer.get("metadata"), dict):
+            raise AnswerError(f"the answer for {place} is no such object")
+        return answer
+
+    async def create(self, place: OwnObject, tree: Tree) -> None:
+        """Make a Secret or ConfigMap."""
+        await self._write_own("POST", place, place.plural, tree)
+
+    async def replace(self, place: OwnObject, tree: Tree) -> None:
+        """Write a Secret or ConfigMap over the version that was read."""
+        await self._write_own("PUT", place, f"{place.plural}/{place.name}", tree)
+
+    async def review_token(self, token: str, audience: str) -> object:
+        """Ask the API server whose a token is."""
+        client = await self._reviews.connected()
+        spec = {"token": token, "audiences": [audience]}
+        review = {"apiVersion": REVIEWS, "kind": "TokenReview", "spec": spec}
+        async with (
+            asyncio.timeout(REVIEW_SECONDS),
+            client.call_api(
+                "POST", version=REVIEWS, url="tokenreviews", content=msgspec.json.encode(review)
+            ) as response,
+        ):
+            return decoded(response.content)
+
     async def connection(self) -> kopf.ConnectionInfo:
         """The same credentials for kopf, read again from where they come from: tokens expire."""
         auth = (await self._credentials.connected()).auth
@@ -128,6 +215,25 @@ class Kr8sApi:
             private_key_path=auth.client_key_file,
             proxy_url=auth.proxy,
         )
+
+    async def _write_own(self, method: str, place: OwnObject, url: str, tree: Tree) -> None:
+        try:
+            await self._ask_own(method, place, url, tree)
+        except kr8s.ServerError as fault:
+            if fault.response is not None and fault.response.status_code == CONFLICT:
+                raise Conflict(str(place)) from fault
+            raise
+
+    async def _ask_own(self, method: str, place: OwnObject, url: str, tree: Tree | None = None) -> object:
+        client = await self._own[place.plural].connected()
+        content = None if tree is None else msgspec.json.encode(tree)
+        async with (
+            asyncio.timeout(SECONDS),
+            client.call_api(
+                method, version="v1", namespace=place.namespace, url=url, content=content
+            ) as response,
+        ):
+            return decoded(response.content)
 
     async def _pages(self, kind: Kind, limit: int) -> Listing:
         trees: list[object] = []
