@@ -82,7 +82,15 @@ class Compiler:
         if len(places) <= MOST_PODS:
             return tuple(places)
         # A node runs a few hundred. The rest were bound to it by name and never get an address.
-        places.sort(key=lambda place: (not addresses[place], pods[place].created, pods[place].uid))
+        operators = self._selection.operators
+        places.sort(
+            key=lambda place: (
+                place not in operators,
+                not addresses[place],
+                pods[place].created,
+                pods[place].uid,
+            )
+        )
         return tuple(sorted(places[:MOST_PODS]))
 
     def _gates(self, node: NodePods, places: tuple[int, ...]) -> Mapping[int, Mapping[Direction, ClassKey]]:

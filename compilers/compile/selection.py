@@ -59,7 +59,7 @@ class NodePods:
     name: str
     places: tuple[int, ...]
     of_namespace: Mapping[str, Mask]
-    """Those of one namespace, counted from the first pod of that namespace."""
+    """Those of one namespace that a policy can isolate, counted from the first pod of that namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class Selection:
         gated = (pod for pod in cluster.pods if pod.has_gates)
         self.pods = tuple(sorted(gated, key=lambda pod: pod.namespace))
         """Every pod that can have gates; elsewhere pods are told by their place in here."""
+        self.operators = frozenset(place for place, pod in enumerate(self.pods) if cluster.is_operator(pod))
+        """The places of the operator's own pods: members of sets like any other, and subjects of no policy."""
         self.addresses = tuple(cluster.addresses_of(pod) for pod in self.pods)
         """The addresses that each of them owns."""
         self._labels = LabelIndex([pod.labels for pod in self.pods])
@@ -112,6 +114,8 @@ class Selection:
         places = tuple(self._of_node.get(node, ()))
         of_namespace: dict[str, Mask] = {}
         for place in places:
+            if place in self.operators:
+                continue
             namespace = self.pods[place].namespace
             bit = 1 << (place - self._of_namespace[namespace][0])
             of_namespace[namespace] = of_namespace.get(namespace, 0) | bit

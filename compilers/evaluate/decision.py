@@ -28,6 +28,7 @@ class Outcome(enum.Enum):
     NOT_A_POD = "there is no pod with a network of its own at this end"
     SELF = "a pod may always reach itself"
     OWN_NODE = "a pod can always be reached from its own node"
+    OPERATOR = "it is the operator's own pod, which no policy can isolate"
     NOT_ISOLATED = "no policy isolates it"
     ADMITTED = "a rule admits it"
     NOT_ADMITTED = "no rule admits it"

@@ -15,8 +15,9 @@ def isolating(cluster: Cluster, pod: Pod, direction: Direction) -> tuple[Network
     allowed. A pod is isolated for egress if there is any NetworkPolicy that both selects the pod and has "Egress" in
     its policyTypes"; and the same for ingress.
     """
-    if not pod.has_gates:
-        # A hostNetwork pod has its node's network, and a pod that has ended has none.
+    if not pod.has_gates or cluster.is_operator(pod):
+        # A hostNetwork pod has its node's network, and a pod that has ended has none. The operator's own pods have
+        # gates that stay open whatever policies say: closed ones could never be told to open again.
         return ()
     return tuple(
         policy

@@ -45,6 +45,8 @@ def _gate(cluster: Cluster, traffic: Traffic, direction: Direction) -> GateDecis
         # API, ingress: "Traffic is allowed to a pod [...] if the traffic source is the pod's local node". From the node
         # only: what a pod sends to its node is judged by its egress policies.
         return GateDecision(direction, Outcome.OWN_NODE, subject)
+    if cluster.is_operator(subject.pod):
+        return GateDecision(direction, Outcome.OPERATOR, subject)
     policies = isolating(cluster, subject.pod, direction)
     if not policies:
         return GateDecision(direction, Outcome.NOT_ISOLATED, subject)

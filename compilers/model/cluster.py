@@ -52,12 +52,28 @@ class Workload:
     name: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceAccount:
+    """A core/v1 ServiceAccount: as whom the processes of a pod speak to the API server."""
+
+    namespace: str
+    name: str
+
+
+OPERATOR: Final = ServiceAccount("policy-controller", "policy-controller")
+"""The account that the operator runs as, unless it was installed under another."""
+
+DEFAULT_ACCOUNT: Final = "default"
+"""Kubernetes, "Service Accounts": a pod that names none "is assigned the `default` service account in its namespace"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """The parts of a core/v1 Pod that decide about its traffic.
 
     `node` is None until it is scheduled; `addresses` is every entry of `status.podIPs`, sorted, none yet while only
-    bound; `created` is the creationTimestamp as the API writes it (RFC 3339 in UTC, so it sorts as text).
+    bound; `created` is the creationTimestamp as the API writes it (RFC 3339 in UTC, so it sorts as text). `account` is the
+    name of its service account, "" when that cannot be read: neither it nor the namespace ever changes in a pod's life.
     """
 
     namespace: str
@@ -72,6 +88,7 @@ class Pod:
     ending: Ending = Ending.NO
     created: str = ""
     workload: Workload | None = None
+    account: str = DEFAULT_ACCOUNT
 
     @property
     def ref(self) -> ObjectRef:
@@ -80,7 +97,7 @@ class Pod:
 
     @property
     def has_gates(self) -> bool:
-        """Whether policies can isolate it: it has a network of its own and has not ended."""
+        """Whether it is met at addresses of its own: it has a network of its own and has not ended."""
         return self.network is PodNetwork.POD and self.phase not in ENDED
 
     @property
@@ -117,6 +134,8 @@ class Cluster:
     pods: tuple[Pod, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict, hash=False)
+    operator: ServiceAccount = OPERATOR
+    """As whom the operator of this cluster runs; the pods that do are never isolated."""
 
     @classmethod
     def of(
@@ -125,6 +144,7 @@ class Cluster:
         pods: Iterable[Pod] = (),
         policies: Iterable[NetworkPolicy] = (),
         nodes: Iterable[Node] = (),
+        operator: ServiceAccount = OPERATOR,
     ) -> "Cluster":
         """A cluster state of these objects, in canonical order."""
         return cls(
@@ -132,7 +152,16 @@ class Cluster:
             pods=tuple(sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid))),
             policies=tuple(sorted(policies, key=lambda policy: (policy.namespace, policy.name, policy.uid))),
             nodes={item.name: item for item in sorted(nodes, key=lambda item: item.name)},
+            operator=operator,
         )
+
+    def is_operator(self, pod: Pod) -> bool:
+        """Whether the pod is one of the operator's own, which no policy can isolate.
+
+        By the account and not by labels, since policies are written about labels and a pod may carry any. Whoever may
+        make a pod that runs as this account has all that the operator may do, so this gives nothing away.
+        """
+        return pod.account == self.operator.name and pod.namespace == self.operator.namespace
 
     @cached_property
     def owners(self) -> Mapping[Address, Pod]:

@@ -8,7 +8,16 @@ import re
 from types import MappingProxyType
 from typing import Final
 
-from compilers.model.cluster import Ending, Namespace, Node, Phase, Pod, PodNetwork, Workload
+from compilers.model.cluster import (
+    DEFAULT_ACCOUNT,
+    Ending,
+    Namespace,
+    Node,
+    Phase,
+    Pod,
+    PodNetwork,
+    Workload,
+)
 from compilers.model.names import DNS_SUBDOMAIN
 from compilers.model.port import NamedPort, check_port_name, check_port_number
 from compilers.model.selector import quoted
@@ -82,12 +91,23 @@ def _read_pod(identity: Identity, origin: Origin) -> Pod:
         ending=ending,
         created=_read_time(metadata.at("creationTimestamp")),
         workload=_read_workload(metadata.at("ownerReferences"), labels),
+        account=_read_account(spec),
     )
 
 
 def _read_node_name(field: Field) -> str | None:
     # API, nodeName: "If empty, this pod is a candidate for scheduling".
     return None if field.value in (None, "") else read_name(field, DNS_SUBDOMAIN)
+
+
+def _read_account(spec: Field) -> str:
+    named = spec.at("serviceAccountName")
+    if named.value in (None, ""):
+        # API, serviceAccount: "DeprecatedServiceAccount is a deprecated alias for ServiceAccountName."
+        named = spec.at("serviceAccount")
+    if named.value in (None, ""):
+        return DEFAULT_ACCOUNT
+    return read_name(named, DNS_SUBDOMAIN) or ""
 
 
 def _read_addresses(status: Field) -> tuple[Address, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from compilers.model.cluster import Cluster, Namespace, Node, Pod
+from compilers.model.cluster import OPERATOR, Cluster, Namespace, Node, Pod, ServiceAccount
 from compilers.model.faults import Fault, ObjectRef
 from compilers.model.policy import NetworkPolicy
 from compilers.parse.identity import POD, made_uid
@@ -62,7 +62,9 @@ class _Entry:
 class Store:
     """Parsed objects by kind and key. Belongs to one event loop; what it hands out is immutable."""
 
-    def __init__(self) -> None:
+    def __init__(self, operator: ServiceAccount = OPERATOR) -> None:
+        """`operator`: as whom the operator itself runs."""
+        self._operator = operator
         self._shelves: dict[Kind, dict[Key, _Entry]] = {kind: {} for kind in Kind}
         self._versions: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._listed_at: dict[Kind, int] = dict.fromkeys(Kind, 0)
@@ -159,6 +161,7 @@ class Store:
                 pods=_with_own_uids(self._values(Kind.POD, Pod)),
                 policies=self._values(Kind.POLICY, NetworkPolicy),
                 nodes=self._values(Kind.NODE, Node),
+                operator=self._operator,
             )
         return self._cluster
 

@@ -224,6 +224,39 @@ def test_a_pod_without_a_legal_uid_gets_one_made_of_its_name(uid: str | None, ke
     assert bool(faults) is (uid == "a\nb")
 
 
+@pytest.mark.parametrize(
+    ("spec", "account", "faults"),
+    [
+        (None, "default", set()),
+        ({}, "default", set()),
+        ({"serviceAccountName": "policy-controller"}, "policy-controller", set()),
+        # API, serviceAccount: "DeprecatedServiceAccount is a deprecated alias for ServiceAccountName."
+        ({"serviceAccount": "old"}, "old", set()),
+        ({"serviceAccountName": "", "serviceAccount": "old"}, "old", set()),
+        ({"serviceAccountName": "new", "serviceAccount": "old"}, "new", set()),
+        ({"serviceAccountName": None, "serviceAccount": None}, "default", set()),
+        # What cannot be read is nobody's account: least of all that of the operator, whose pods are never isolated.
+        ({"serviceAccountName": ["policy-controller"]}, "", {"spec.serviceAccountName"}),
+        ({"serviceAccountName": "policy-controller\n"}, "", {"spec.serviceAccountName"}),
+        ({"serviceAccountName": 7, "serviceAccount": "policy-controller"}, "", {"spec.serviceAccountName"}),
+        ({"serviceAccount": {}}, "", {"spec.serviceAccount"}),
+    ],
+)
+def test_a_pod_runs_as_one_account_of_its_namespace(spec: object, account: str, faults: set[str]) -> None:
+    pod, found = read(pod_tree(spec=spec))
+
+    assert (pod.account, found) == (account, faults)
+
+
+def test_a_broken_pod_keeps_its_account() -> None:
+    """So that what is wrong with another field does not isolate an operator."""
+    spec = {"serviceAccountName": "policy-controller", "nodeName": 7, "containers": 7, "hostNetwork": []}
+    pod, faults = read(pod_tree({"labels": 7, "uid": 7}, spec, {"podIPs": 7, "phase": 7}), Origin.API)
+
+    assert pod.account == "policy-controller"
+    assert len(faults) >= 5
+
+
 def test_a_time_that_does_not_sort_as_text_is_a_fault() -> None:
     pod, faults = read(pod_tree({"creationTimestamp": "yesterday"}))
 

@@ -59,7 +59,11 @@ def place(cluster: Cluster, nodes: Sequence[str] = NODES) -> Cluster:
             taken |= set(placed.addresses)
         pods.append(placed)
     return Cluster.of(
-        cluster.namespaces.values(), pods, cluster.policies, (dict(cluster.nodes) | known).values()
+        cluster.namespaces.values(),
+        pods,
+        cluster.policies,
+        (dict(cluster.nodes) | known).values(),
+        cluster.operator,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from compilers.model.block import IpBlock
-from compilers.model.cluster import Cluster, Ending, Namespace, Node, Pod, PodNetwork
+from compilers.model.cluster import DEFAULT_ACCOUNT, Cluster, Ending, Namespace, Node, Pod, PodNetwork
 from compilers.model.policy import NetworkPolicy, Peer, PolicyRule, Side
 from compilers.model.port import NamedPort, PortMatch
 from compilers.model.selector import LabelSelector
@@ -60,6 +60,8 @@ def _pod(item: Pod) -> Json:
         owner = {"apiVersion": "apps/v1", "kind": item.workload.kind, "name": item.workload.name}
         metadata["ownerReferences"] = [owner | {"uid": f"uid-{item.workload.name}", "controller": True}]
     spec: Json = {"containers": _containers(item.ports)}
+    if item.account != DEFAULT_ACCOUNT:
+        spec["serviceAccountName"] = item.account
     if item.node is not None:
         spec["nodeName"] = item.node
     if item.network is PodNetwork.HOST:

@@ -14,6 +14,7 @@ from compilers.model.port import NamedPort
 from compilers.model.words import Address, Protocol
 from policy_controller.testing.generators.policies import random_policy
 from policy_controller.testing.generators.vocabulary import (
+    ACCOUNTS,
     NAMESPACE_LABELS,
     NAMESPACES,
     NODES,
@@ -104,6 +105,7 @@ def _pod(rng: Random, namespace: str, number: int, nodes: tuple[Node, ...], othe
         # In no order of their numbers, so that neither the older nor the younger pod is always the first.
         created=f"2024-01-01T00:{rng.randrange(60):02d}:{number:02d}Z",
         workload=Workload("StatefulSet", f"set-{number}") if rarely(rng, 3) else None,
+        account=rng.choice(ACCOUNTS),
     )
 
 

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from random import Random
 from typing import Final, TypeVar
 
+from compilers.model.cluster import DEFAULT_ACCOUNT, OPERATOR
 from compilers.model.words import Network
 from policy_controller.testing.laboratory.addresses import (
     OUTSIDE4,
@@ -20,7 +21,9 @@ from policy_controller.testing.laboratory.addresses import (
 
 T = TypeVar("T")
 
-NAMESPACES: Final = ("shop", "ops", "dev", "default")
+NAMESPACES: Final = ("shop", "ops", OPERATOR.namespace, "default")
+ACCOUNTS: Final = (DEFAULT_ACCOUNT, OPERATOR.name)
+"""The operator's name is that of accounts in other namespaces too, and its namespace has others."""
 NAMESPACE_LABELS: Final = {"team": ("shop", "ops"), "stage": ("prod", "test")}
 POD_LABELS: Final = {"app": ("web", "api", "db"), "tier": ("front", "back"), "canary": ("",)}
 NODES: Final = ("node-a", "node-b")

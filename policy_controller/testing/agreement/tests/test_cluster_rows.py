@@ -18,7 +18,9 @@ from compilers.evaluate.tests.stage import (
     rule,
     spaces,
 )
-from compilers.model.cluster import Cluster, Ending, Namespace, Phase, PodNetwork
+from compilers.model.cluster import Cluster, Ending, Namespace, Phase, PodNetwork, ServiceAccount
+from compilers.model.faults import Fault
+from compilers.model.policy import NetworkPolicy, Side
 from compilers.model.port import NamedPort
 from compilers.model.selector import EVERYTHING
 from policy_controller.testing.agreement.packets import Stage
@@ -28,6 +30,7 @@ pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
 
 FROM_WEB = policy("shop/from-web", labels("app=db"), ingress=[rule([pods("app=web")])])
 CLOSED = policy("shop/closed", EVERYTHING, ingress=[], egress=[])
+UNREADABLE = Side(faults=(Fault(CLOSED.ref, ("spec", "podSelector"), "is not readable"),))
 WEB = str(PODS[0].addresses[0])
 RELABELLED = Cluster.of(
     [Namespace("shop", {}), Namespace("ops", {"team": "new"})],
@@ -38,6 +41,15 @@ RELABELLED = Cluster.of(
 HOSTED = changed("shop/web", network=PodNetwork.HOST, addresses=NODES[0].addresses)
 OLD = replace(PODS[0], ending=Ending.TERMINATING, created="2024-01-01T00:00:00Z")
 NEW = replace(pod("ops/successor", {"app": "other"}, "node-a", 11, [HTTP]), created="2024-01-02T00:00:00Z")
+
+
+def operated(*policies: NetworkPolicy) -> Cluster:
+    """The stage, where shop/web runs as the operator."""
+    return replace(
+        cluster(*policies, pods=changed("shop/web", account="steward")),
+        operator=ServiceAccount("shop", "steward"),
+    )
+
 
 CASES: dict[str, tuple[Cluster, list[Row]]] = {
     # API, podSelector: "An empty podSelector matches all pods in this namespace."
@@ -131,6 +143,34 @@ CASES: dict[str, tuple[Cluster, list[Row]]] = {
             ("shop/web", "shop/api", "TCP 81", "denied"),
             ("shop/web", "shop/api", "ICMP", "denied"),
         ],
+    ),
+    # What closed the way to the operator, or its way to the API server, could never be told to open again.
+    "no policy isolates a pod that runs as the operator": (
+        operated(CLOSED, policy("shop/unreadable", None, UNREADABLE, UNREADABLE)),
+        [
+            *(("shop/web", end, "TCP 443", "allowed") for end in ("ops/web", "node-a", "node-b", "outside")),
+            *(
+                (end, "shop/web", "TCP 443", "allowed")
+                for end in ("ops/web", "ops/scraper", "node-b", "outside")
+            ),
+            ("shop/web", "ops/web", "UDP 53", "allowed"),
+            ("ops/web", "shop/web", "ICMP", "allowed"),
+            ("ops/web", "shop/db", "TCP 443", "denied"),
+            ("shop/db", "shop/web", "TCP 443", "denied"),
+            ("shop/web", "shop/api", "TCP 443", "denied"),
+        ],
+    ),
+    "the operator is a peer like any other": (
+        operated(CLOSED, FROM_WEB),
+        [
+            ("shop/web", "shop/db", "TCP 80", "allowed"),
+            ("shop/db", "shop/web", "TCP 80", "denied"),
+            ("shop/web", "shop/api", "TCP 80", "denied"),
+        ],
+    ),
+    "the operator's account in another namespace is another": (
+        replace(operated(CLOSED), operator=ServiceAccount("ops", "steward")),
+        [("ops/web", "shop/web", "TCP 443", "denied"), ("shop/web", "outside", "TCP 443", "denied")],
     ),
     # API, PodStatus: Succeeded and Failed mean "all containers in the pod have terminated".
     "the address of a pod that has ended leaves every set": (
