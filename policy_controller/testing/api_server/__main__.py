@@ -8,6 +8,13 @@ from pathlib import Path
 import click
 
 from policy_controller.testing.api_server.faults import Faults
+from policy_controller.testing.api_server.features import (
+    SHORTEST_SECONDS,
+    Features,
+    NodeClaims,
+    Permission,
+    Transport,
+)
 from policy_controller.testing.api_server.server import BOOKMARK_SECONDS, ApiServer
 
 
@@ -30,12 +37,62 @@ from policy_controller.testing.api_server.server import BOOKMARK_SECONDS, ApiSer
     help="Pause between the bookmarks of a watch.",
 )
 @click.option("--faults/--no-faults", default=False, help="Serve /_faults, where faults begin and end.")
-def main(
-    host: str, port: int, kubeconfig: Path | None, validate: bool, bookmark_seconds: float, faults: bool
+@click.option("--tls/--no-tls", default=False, help="Serve HTTPS; the kubeconfig holds the CA.")
+@click.option(
+    "--san",
+    "names",
+    multiple=True,
+    help="Another host name or address that the certificate is good for; may be given again.",
+)
+@click.option(
+    "--authorize/--no-authorize",
+    default=False,
+    help="Authenticate who asks, let RBAC decide, and tell at /_access what was asked. Needs --tls.",
+)
+@click.option(
+    "--node-claims",
+    type=click.Choice([choice.value for choice in NodeClaims]),
+    default=NodeClaims.IN_TOKENS.value,
+    show_default=True,
+    help="Whether the token of a pod names its node.",
+)
+@click.option(
+    "--shortest-token-seconds",
+    type=click.IntRange(1, SHORTEST_SECONDS),
+    default=SHORTEST_SECONDS,
+    show_default=True,
+    help="The shortest life of a token that may be asked for.",
+)
+def main(  # noqa: PLR0913 - one for each option
+    *,
+    host: str,
+    port: int,
+    kubeconfig: Path | None,
+    validate: bool,
+    bookmark_seconds: float,
+    faults: bool,
+    tls: bool,
+    names: tuple[str, ...],
+    authorize: bool,
+    node_claims: str,
+    shortest_token_seconds: int,
 ) -> None:
-    """Run a development Kubernetes API server. Nothing is kept after it stops, and nobody is authenticated."""
+    """Run a development Kubernetes API server. Nothing is kept after it stops."""
+    if authorize and not tls:
+        # kubectl and its kin send no token in plain text: everybody would be anonymous.
+        raise click.UsageError("--authorize needs --tls: clients send no credentials in plain text")
+    features = Features(
+        transport=Transport.TLS if tls else Transport.PLAIN,
+        names=names,
+        permission=Permission.AUTHORIZED if authorize else Permission.OPEN,
+        node_claims=NodeClaims(node_claims),
+        shortest_seconds=shortest_token_seconds,
+    )
     server = ApiServer(
-        validate=validate, bookmark_seconds=bookmark_seconds, faults=Faults() if faults else None
+        validate=validate,
+        bookmark_seconds=bookmark_seconds,
+        faults=Faults() if faults else None,
+        features=features,
     )
     asyncio.run(_serve(host, port, kubeconfig, server))
 

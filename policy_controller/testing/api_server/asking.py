@@ -9,8 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from policy_controller.testing.api_server import requests
-from policy_controller.testing.api_server.access import DEVELOPER, Identity, Tokens
-from policy_controller.testing.api_server.access.identity import impersonated
+from policy_controller.testing.api_server.access import IDENTITY, Identity
 from policy_controller.testing.api_server.documents import JsonObject, renamed
 from policy_controller.testing.api_server.forms import JSON, Form, read_form
 from policy_controller.testing.api_server.manners import FieldValidation, Manner, Part
@@ -50,13 +49,12 @@ def target_of(place: Place) -> Target:
 class Asked:
     """One request for one place; `warnings` is what its answer must tell."""
 
-    def __init__(self, request: web.Request, place: Place, clock: Clock, tokens: Tokens) -> None:
+    def __init__(self, request: web.Request, place: Place, clock: Clock) -> None:
         self.request = request
         self.place = place
         self.query = request.query
         self.warnings: list[str] = []
         self._clock = clock
-        self._tokens = tokens
 
     @property
     def target(self) -> Target:
@@ -133,13 +131,8 @@ class Asked:
         return Author(operation, name[:AUTHOR_LENGTH], self.place.subresource)
 
     def identity(self) -> Identity:
-        """Who asks: as impersonated, else by a token that this server made, else its developer."""
-        headers = self.request.headers
-        user = headers.get("Impersonate-User")
-        if user:
-            return impersonated(user, tuple(headers.getall("Impersonate-Group", [])))
-        made = self._tokens.read(headers.get("Authorization", "").removeprefix("Bearer ").strip())
-        return DEVELOPER if made is None else made.identity
+        """Who asks, or who they ask as."""
+        return self.request[IDENTITY]
 
     def answer(self, document: bytes, status: int = 200) -> web.Response:
         """The answer, with the warnings."""

@@ -26,6 +26,7 @@ class Fault(enum.Enum):
     TYPE_INVALID = ("FieldValueTypeInvalid", "Invalid value")
 
 
+UNAUTHORIZED: Final = 401
 WITHOUT_VALUE: Final = frozenset({Fault.REQUIRED, Fault.FORBIDDEN})
 
 
@@ -68,7 +69,8 @@ class ApiError(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
-            "details": self.details,
+            # Who is not known is told nothing else.
+            **({} if self.code == UNAUTHORIZED else {"details": self.details}),
             "code": self.code,
         }
 
@@ -149,6 +151,21 @@ def forbidden(resource: Resource, name: str, why: str, causes: Sequence[JsonObje
     if causes:
         details["causes"] = list(causes)
     return ApiError(403, "Forbidden", f'{resource.qualified} "{name}" is forbidden: {why}', details)
+
+
+def unauthorized() -> ApiError:
+    """401 for credentials that do not hold."""
+    return ApiError(UNAUTHORIZED, "Unauthorized", "Unauthorized")
+
+
+def not_permitted(group: str, plural: str, name: str, said: str) -> ApiError:
+    """403 for what no role allows the asker; no plural: it is no resource that was asked for."""
+    if not plural:
+        return ApiError(403, "Forbidden", f"forbidden: {said}")
+    qualified = f"{plural}.{group}" if group else plural
+    named = f'{qualified} "{name}"' if name else qualified
+    details = {key: value for key, value in (("name", name), ("group", group)) if value}
+    return ApiError(403, "Forbidden", f"{named} is forbidden: {said}", {**details, "kind": plural})
 
 
 def method_not_allowed() -> ApiError:

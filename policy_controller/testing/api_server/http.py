@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from policy_controller.testing.api_server import discovery, errors, openapi, requests
-from policy_controller.testing.api_server.access import Tokens
+from policy_controller.testing.api_server.access import Gate, Record
 from policy_controller.testing.api_server.asking import Asked, json_response
 from policy_controller.testing.api_server.documents import JsonObject, encode
 from policy_controller.testing.api_server.errors import ApiError
@@ -24,6 +24,7 @@ from policy_controller.testing.api_server.surroundings import Clock
 from policy_controller.testing.api_server.verbs import Verbs
 
 BODY_LIMIT: Final = 3 * 1024 * 1024  # bytes; the real server's limit
+RECORD: Final = "/_access"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = Callable[[Asked], Awaitable[web.StreamResponse]]
@@ -50,15 +51,17 @@ async def refusals_as_status(request: web.Request, handler: Handler) -> web.Stre
 class Face:
     """The routes of one server."""
 
-    def __init__(self, verbs: Verbs, parts: Parts, clock: Clock, tokens: Tokens) -> None:
+    def __init__(self, verbs: Verbs, parts: Parts, clock: Clock, gate: Gate, record: Record | None) -> None:
         self._verbs = verbs
         self._parts = parts
         self._clock = clock
-        self._tokens = tokens
+        self._gate = gate
+        self._record = record
 
     def application(self, *around: Middleware) -> web.Application:
         """The aiohttp application, with these middlewares around everything else."""
-        application = web.Application(middlewares=[*around, refusals_as_status], client_max_size=BODY_LIMIT)
+        middlewares = [*around, refusals_as_status, self._gate.middleware()]
+        application = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT)
         application.add_routes(
             [
                 *(web.get(path, _healthy) for path in ("/healthz", "/readyz", "/livez")),
@@ -68,7 +71,26 @@ class Face:
                 web.route("*", "/apis/{group}/{version}/{steps:.+}", self._serve),
             ]
         )
+        if self._record is not None:
+            application.add_routes([web.get(RECORD, self._recorded), web.delete(RECORD, self._forgotten)])
         return application
+
+    async def _recorded(self, request: web.Request) -> web.StreamResponse:
+        """What was asked, and by whom: `/_access`, outside of the API's own paths."""
+        del request
+        return self._told()
+
+    async def _forgotten(self, request: web.Request) -> web.StreamResponse:
+        """The same, for the last time: what is asked from now on is recorded anew."""
+        del request
+        answer = self._told()
+        if self._record is not None:
+            self._record.forget()
+        return answer
+
+    def _told(self) -> web.Response:
+        rows, lost = ((), 0) if self._record is None else (self._record.rows, self._record.lost)
+        return json_response(encode({"requests": rows, "lost": lost}))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         route = request.match_info
@@ -77,7 +99,7 @@ class Face:
         if answer is None:
             raise errors.method_not_allowed()
         read_form(request.headers.get("Accept", ""), Form.TABLE, Form.METADATA)
-        return await answer(Asked(request, place, self._clock, self._tokens))
+        return await answer(Asked(request, place, self._clock))
 
     def _answer(self, place: Place, method: str) -> Answer | None:
         if place.shape is not Shape.SUBRESOURCE:

@@ -52,8 +52,7 @@ class Parts:
     async def token(self, asked: Asked) -> web.StreamResponse:
         """POST of a TokenRequest for a service account."""
         request = await asked.document()
-        spec = request.get("spec") or {}
-        status = self._tokens.make(self._stored(asked), asked.place.resource, spec)
+        spec, status = self._tokens.answer(self._stored(asked), request.get("spec") or {})
         metadata = {
             "name": asked.place.name,
             "namespace": asked.place.namespace,

@@ -4,7 +4,10 @@ Knows how to listen, what a kubeconfig looks like and how to write objects witho
 through the same rules as requests, except that they set status together with the rest and delete without grace.
 """
 
+import base64
 import contextlib
+import datetime
+import ipaddress
 from collections.abc import AsyncIterator
 from typing import Final, Self
 
@@ -12,12 +15,22 @@ import yaml
 from aiohttp import web
 
 from policy_controller.testing.api_server import errors
-from policy_controller.testing.api_server.access import BOOTSTRAP, Reviews, Tokens
+from policy_controller.testing.api_server.access import (
+    BOOTSTRAP,
+    Authenticator,
+    Gate,
+    Record,
+    Reviews,
+    Tokens,
+)
 from policy_controller.testing.api_server.access.rbac import Authorizer
+from policy_controller.testing.api_server.access.tokens import AUDIENCE, LIFETIME_SECONDS
+from policy_controller.testing.api_server.certificates import USUAL_NAMES, CertificateAuthority
 from policy_controller.testing.api_server.deletes import DeleteOptions, Deleter
 from policy_controller.testing.api_server.documents import JsonObject, alone, body_of, metadata_of
 from policy_controller.testing.api_server.faults import Faults
 from policy_controller.testing.api_server.faults import middleware as faulty
+from policy_controller.testing.api_server.features import PLAIN, Features, Permission, Transport
 from policy_controller.testing.api_server.following import Follower
 from policy_controller.testing.api_server.http import Face
 from policy_controller.testing.api_server.manners import Manner, Part
@@ -50,6 +63,7 @@ class ApiServer:
         clock: for creationTimestamp and deletionTimestamp.
         identities: for uid and generateName.
         faults: what goes wrong on demand; None: nothing does.
+        features: TLS, authorisation, and how tokens look.
     """
 
     def __init__(
@@ -60,18 +74,27 @@ class ApiServer:
         clock: Clock | None = None,
         identities: Identities | None = None,
         faults: Faults | None = None,
+        features: Features = PLAIN,
     ) -> None:
         clock = clock or SystemClock()
         validation = Validation.STRICT if validate else Validation.LENIENT
         self._store = Store()
         self._writer = Writer(self._store, clock, identities or RandomIdentities(), validation)
         self._deleter = Deleter(self._store, clock)
-        tokens = Tokens(self._store, clock)
-        reviews = Reviews(tokens, Authorizer(self._store))
+        self._features = features
+        self._authority = CertificateAuthority() if features.transport is Transport.TLS else None
+        self._tokens = Tokens(self._store, clock, features)
+        self._authenticator = Authenticator(self._tokens)
+        self.record = Record()
+        """What was asked of a server that authorises, and by whom."""
+        authorizer = Authorizer(self._store)
+        gate = Gate(self._authenticator, authorizer, features.permission, self.record)
+        reviews = Reviews(self._authenticator, authorizer)
         follower = Follower(self._store, bookmark_seconds)
         verbs = Verbs(self._store, self._writer, self._deleter, reviews, follower)
-        parts = Parts(self._store, self._writer, self._deleter, tokens)
-        self._face = Face(verbs, parts, clock, tokens)
+        parts = Parts(self._store, self._writer, self._deleter, self._tokens)
+        told = self.record if features.permission is Permission.AUTHORIZED else None
+        self._face = Face(verbs, parts, clock, gate, told)
         self._faults = faults
         self._address = ""
         for name in INITIAL:
@@ -89,9 +112,10 @@ class ApiServer:
         validate: bool = True,
         bookmark_seconds: float = BOOKMARK_SECONDS,
         faults: Faults | None = None,
+        features: Features = PLAIN,
     ) -> AsyncIterator[Self]:
         """A server that listens while the context is entered; port 0 takes any free one."""
-        server = cls(validate=validate, bookmark_seconds=bookmark_seconds, faults=faults)
+        server = cls(validate=validate, bookmark_seconds=bookmark_seconds, faults=faults, features=features)
         async with server.listening(host, port):
             yield server
 
@@ -105,11 +129,15 @@ class ApiServer:
             handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_SECONDS,
         )
+        reached = _reached(host)
+        context = None
+        if self._authority is not None:
+            context = self._authority.server_context((reached, *USUAL_NAMES, *self._features.names))
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
             bound_port = runner.addresses[0][1]
-            self._address = f"[{host}]:{bound_port}" if ":" in host else f"{host}:{bound_port}"
+            self._address = f"[{reached}]:{bound_port}" if ":" in reached else f"{reached}:{bound_port}"
             with contextlib.nullcontext() if self._faults is None else self._faults.serving():
                 yield
         finally:
@@ -119,16 +147,49 @@ class ApiServer:
     @property
     def url(self) -> str:
         """Where it listens, e.g. `http://127.0.0.1:41234`."""
-        return f"http://{self._address}"
+        return f"{self._features.transport.value}://{self._address}"
 
-    def kubeconfig(self) -> str:
-        """A kubeconfig for this server, as YAML."""
+    @property
+    def authority(self) -> str:
+        """The CA that clients must trust, as PEM; "" without TLS."""
+        return "" if self._authority is None else self._authority.pem
+
+    @property
+    def developer_token(self) -> str:
+        """The token of whoever may do everything."""
+        return self._authenticator.developer_token
+
+    def token(
+        self,
+        account: str,
+        namespace: str = "default",
+        *,
+        audience: str = AUDIENCE,
+        pod: str | None = None,
+        seconds: float = LIFETIME_SECONDS,
+    ) -> str:
+        """A token of a service account, bound to a pod or to nothing. No life is too short, nor over (below zero).
+
+        Raises:
+            ApiError: 400, 404.
+        """
+        subject = self._tokens.subject(namespace, account, pod)
+        return self._tokens.make(subject, [audience], datetime.timedelta(seconds=seconds))[0]
+
+    def kubeconfig(self, token: str | None = None) -> str:
+        """A kubeconfig for this server, as YAML: with its developer's token, where tokens matter, or another."""
+        cluster = {"server": self.url}
+        user = {} if token is None else {"token": token}
+        if self._authority is not None:
+            cluster["certificate-authority-data"] = base64.b64encode(self.authority.encode()).decode()
+        if token is None and self._features.permission is Permission.AUTHORIZED:
+            user["token"] = self.developer_token
         return yaml.safe_dump(
             {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "clusters": [{"name": CONTEXT, "cluster": {"server": self.url}}],
-                "users": [{"name": CONTEXT, "user": {}}],
+                "clusters": [{"name": CONTEXT, "cluster": cluster}],
+                "users": [{"name": CONTEXT, "user": user}],
                 "contexts": [
                     {
                         "name": CONTEXT,
@@ -212,6 +273,17 @@ class ApiServer:
         """Ends all watches, as a restarting server does."""
         for subscription in self._store.subscriptions():
             subscription.close()
+
+
+def _reached(host: str) -> str:
+    """The address under which a server on this machine is reached that listens on a host's address, or on any."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def _resource_of(kind: str) -> Resource:

@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from policy_controller.testing.api_server.access.identity import AUTHENTICATED, MASTERS
+from policy_controller.testing.api_server.access.identity import AUTHENTICATED, MASTERS, UNAUTHENTICATED
 from policy_controller.testing.api_server.documents import JsonObject
 from policy_controller.testing.api_server.resources import RBAC
 
-UNAUTHENTICATED: Final = "system:unauthenticated"
 _LABELS: Final = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 
 

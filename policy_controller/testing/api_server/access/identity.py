@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 AUTHENTICATED: Final = "system:authenticated"
+UNAUTHENTICATED: Final = "system:unauthenticated"
 MASTERS: Final = "system:masters"
 _ACCOUNTS: Final = "system:serviceaccounts"
 _ACCOUNT_PREFIX: Final = "system:serviceaccount:"
@@ -21,12 +22,21 @@ class Identity:
 
 
 DEVELOPER: Final = Identity("development", (MASTERS, AUTHENTICATED))
-"""Whoever asks without saying who: may do everything."""
+"""Who started the server: may do everything. Where nobody has to say who they are, it is whoever does not."""
+
+ANONYMOUS: Final = Identity("system:anonymous", (UNAUTHENTICATED,))
+"""Who shows no credentials, where they matter."""
 
 
 def account_user(namespace: str, name: str) -> str:
     """The user name of a service account."""
     return f"{_ACCOUNT_PREFIX}{namespace}:{name}"
+
+
+def account_of(user: str) -> tuple[str, str] | None:
+    """Namespace and name of the service account with this user name; None when it is none's."""
+    namespace, _, name = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
+    return (namespace, name) if user.startswith(_ACCOUNT_PREFIX) and namespace and name else None
 
 
 def account_groups(namespace: str) -> tuple[str, ...]:
@@ -36,7 +46,9 @@ def account_groups(namespace: str) -> tuple[str, ...]:
 
 def impersonated(user: str, groups: tuple[str, ...]) -> Identity:
     """Who a request with the `Impersonate-*` headers is made as; a service account has its groups by itself."""
-    namespace, _, name = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
-    if user.startswith(_ACCOUNT_PREFIX) and name and not groups:
-        return Identity(user, account_groups(namespace))
+    account = account_of(user)
+    if account is not None and not groups:
+        return Identity(user, account_groups(account[0]))
+    if user == ANONYMOUS.user and not groups:
+        return ANONYMOUS
     return Identity(user, tuple(dict.fromkeys((*groups, AUTHENTICATED))))

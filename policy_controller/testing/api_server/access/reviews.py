@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from policy_controller.testing.api_server import errors
+from policy_controller.testing.api_server.access.authentication import Authenticator
 from policy_controller.testing.api_server.access.identity import Identity
 from policy_controller.testing.api_server.access.rbac import Attributes, Authorizer, Url
-from policy_controller.testing.api_server.access.tokens import AUDIENCE, Tokens
+from policy_controller.testing.api_server.access.tokens import AUDIENCE, TokenRefusedError
 from policy_controller.testing.api_server.documents import JsonObject, metadata_of
 from policy_controller.testing.api_server.errors import Fault, FieldFault
 from policy_controller.testing.api_server.resources import Resource
@@ -17,8 +18,8 @@ from policy_controller.testing.api_server.schemas.shapes import kind_named
 class Reviews:
     """Answers reviews from the tokens and the RBAC objects of one server."""
 
-    def __init__(self, tokens: Tokens, authorizer: Authorizer) -> None:
-        self._tokens = tokens
+    def __init__(self, authenticator: Authenticator, authorizer: Authorizer) -> None:
+        self._authenticator = authenticator
         self._authorizer = authorizer
 
     def answer(self, resource: Resource, namespace: str, document: JsonObject, asker: Identity) -> JsonObject:
@@ -43,15 +44,15 @@ class Reviews:
 
     def token(self, question: "_Question") -> JsonObject:
         """TokenReview."""
-        wanted = question.spec.get("audiences") or [AUDIENCE]
-        made = self._tokens.read(question.spec.get("token", ""))
-        if made is None:
-            return {"authenticated": False, "user": {}, "error": "invalid bearer token"}
-        shared = [audience for audience in wanted if audience in made.audiences]
-        if not shared:
-            error = f"token audiences {list(made.audiences)} is invalid for the target audiences {wanted}"
-            return {"authenticated": False, "user": {}, "error": error}
-        return {"authenticated": True, "user": _user(made.identity), "audiences": shared}
+        token = question.spec.get("token", "")
+        if not token:
+            raise errors.bad_request("token is required for TokenReview in authentication")
+        try:
+            made = self._authenticator.authenticate(token, question.spec.get("audiences") or [AUDIENCE])
+        except TokenRefusedError as refused:
+            # As a real server has it: `authenticated` is left out where it is false.
+            return {"user": {}, "error": str(refused)}
+        return {"authenticated": True, "user": _user(made.identity), "audiences": list(made.audiences)}
 
     def subject(self, question: "_Question") -> JsonObject:
         """SubjectAccessReview and LocalSubjectAccessReview."""

@@ -1,14 +1,12 @@
-"""Reviews: what the stored roles allow, what tokens stand for, who asks."""
+"""Reviews: what the stored roles allow, and who asks. (What tokens stand for: `test_tokens`.)"""
 
-import datetime
 from typing import Any
 
-import aiohttp
 import pytest
 
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.access.rbac import Attributes, Url, allows
-from policy_controller.testing.api_server.tests.raw import RawClient, namespace, pod
+from policy_controller.testing.api_server.tests.raw import RawClient, namespace
 from policy_controller.testing.api_server.tests.samples import RBAC, sample
 
 AUTHN = "/apis/authentication.k8s.io/v1"
@@ -109,6 +107,7 @@ MALFORMED: list[tuple[str, dict[str, Any], int]] = [
     (f"{AUTHZ}/subjectaccessreviews", {"user": 1, **PODS}, 400),
     (f"{AUTHZ}/namespaces/default/localsubjectaccessreviews", {"user": "a", **PODS}, 422),
     (f"{AUTHZ}/selfsubjectrulesreviews", {}, 400),
+    (f"{AUTHN}/tokenreviews", {}, 400),
     (TOKENS, {"expirationSeconds": 1}, 422),
     (TOKENS, {"audiences": "x"}, 400),
     (TOKENS, {"boundObjectRef": {"kind": "ConfigMap", "apiVersion": "v1", "name": "x"}}, 400),
@@ -123,81 +122,6 @@ async def test_question_that_cannot_be_answered_is_refused(
 ) -> None:
     server.create(sample("v1", "ServiceAccount"))
     assert (await client.post(path, {"spec": spec})).code == code
-
-
-class Hand:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.time = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-
-    def now(self) -> datetime.datetime:
-        return self.time
-
-
-async def _reviewed(client: RawClient, token: str, *audiences: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"token": token, **({"audiences": list(audiences)} if audiences else {})}
-    status: dict[str, Any] = (await client.post(f"{AUTHN}/tokenreviews", {"spec": spec})).body["status"]
-    return status
-
-
-async def test_token_stands_for_its_account_until_it_expires() -> None:
-    clock = Hand()
-    server = ApiServer(clock=clock)
-    server.create(sample("v1", "ServiceAccount"))
-    async with server.listening("127.0.0.1", 0), aiohttp.ClientSession(server.url) as session:
-        client = RawClient(session)
-        made = (await client.post(TOKENS, {"spec": {"expirationSeconds": 600}})).body["status"]
-        assert made["expirationTimestamp"] == "2026-01-01T00:10:00Z"
-        status = await _reviewed(client, made["token"])
-        assert status["authenticated"] is True
-        assert status["user"]["groups"] == [
-            "system:serviceaccounts",
-            "system:serviceaccounts:default",
-            "system:authenticated",
-        ]
-        clock.time += datetime.timedelta(seconds=600)
-        assert (await _reviewed(client, made["token"]))["authenticated"] is False
-
-
-AUDIENCES: list[tuple[list[str], list[str], list[str]]] = [
-    (["a", "b"], ["b", "c"], ["b"]),
-    (["a"], ["b"], []),
-    (["a"], [], []),
-    ([], [], ["https://kubernetes.default.svc.cluster.local"]),
-]
-
-
-@pytest.mark.parametrize(("made", "asked", "shared"), AUDIENCES)
-async def test_token_is_good_for_its_audiences_only(
-    server: ApiServer, client: RawClient, made: list[str], asked: list[str], shared: list[str]
-) -> None:
-    server.create(sample("v1", "ServiceAccount"))
-    token = (await client.post(TOKENS, {"spec": {"audiences": made}})).body["status"]["token"]
-    status = await _reviewed(client, token, *asked)
-    assert (status["authenticated"], status.get("audiences", [])) == (bool(shared), shared)
-
-
-async def test_unknown_token_is_no_user(client: RawClient) -> None:
-    for token in ("", "x"):
-        status = await _reviewed(client, token)
-        assert (status["authenticated"], status["user"]) == (False, {})
-
-
-async def test_token_ends_with_the_pod_it_is_bound_to(server: ApiServer, client: RawClient) -> None:
-    server.create(sample("v1", "ServiceAccount"))
-    bound = {
-        "kind": "Pod",
-        "apiVersion": "v1",
-        "name": "web",
-        "uid": server.create(pod("web"))["metadata"]["uid"],
-    }
-    token = (await client.post(TOKENS, {"spec": {"boundObjectRef": bound}})).body["status"]["token"]
-    status = await _reviewed(client, token)
-    assert status["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["web"]
-    server.delete("Pod", "web")
-    server.create(pod("web"))
-    assert (await _reviewed(client, token))["authenticated"] is False
 
 
 async def test_asker_is_the_developer_a_token_or_who_is_impersonated(
