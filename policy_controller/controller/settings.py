@@ -1,0 +1,90 @@
+"""What the operator may be told: the table of its settings.
+
+Knows names, defaults and bounds. Knows nothing of where a value comes from, nor of what it does.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from compilers.model.faults import InvalidField
+from policy_controller.controller.health import admin_address
+from policy_controller.logs import LogFormat, LogLevel
+from policy_controller.settings import kinds
+from policy_controller.settings.table import Table, optional, setting
+from policy_controller.wire.channel import HostPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the operator is run. Raises InvalidField."""
+
+    kubeconfig: str | None = optional(
+        kinds.TEXT,
+        "Credentials file; without it `~/.kube/config` or the pod's service account.",
+        variable="KUBECONFIG",
+    )
+    listen: HostPort | str = setting(kinds.HOST_PORT_OR_SOCKET, "Where enforcers connect.", "[::]:9473")
+    health: HostPort = setting(
+        kinds.HOST_PORT,
+        "Where `/healthz`, `/readyz` and `/metrics` are, for kubelet and Prometheus; no names of tenants' objects.",
+        "[::]:9472",
+    )
+    admin: HostPort = setting(
+        kinds.textual("127.0.0.1:PORT", admin_address),
+        "Where `/status` is, and the same as on `health`: only on loopback, so that a port-forward asks who one is.",
+        "127.0.0.1:9471",
+    )
+    namespace: str = setting(
+        kinds.NAMESPACE,
+        "Namespace of this installation: of its Secret, its ConfigMap and both service accounts.",
+        "policy-controller",
+        variable="POD_NAMESPACE",
+    )
+    account: str = setting(
+        kinds.ACCOUNT,
+        "Service account that the operator runs as; no policy isolates pods that run as it.",
+        "policy-controller",
+    )
+    enforcer_account: str = setting(
+        kinds.ACCOUNT, "Service account that enforcers prove to run as.", "policy-enforcer"
+    )
+    tls_cert: Path | None = optional(
+        kinds.FILE,
+        "Certificate chain (PEM) of your own, read anew when it changes; without it the operator makes a CA of its own.",
+    )
+    tls_key: Path | None = optional(kinds.FILE, "Private key (PEM) of `tlsCert`.")
+    relist_seconds: float = setting(
+        kinds.number("SECONDS", 1),
+        "Time between comparisons of the whole cluster with what its events told.",
+        "300",
+    )
+    debounce_ms: float = setting(
+        kinds.number("MILLISECONDS", 0, 200),
+        "How long changes must pause before rule sets are compiled; 200 ms after the first they are anyway.",
+        "20",
+    )
+    log_format: LogFormat = setting(
+        kinds.choice(LogFormat),
+        "One JSON object a line, or readable text; `auto`: text on a terminal.",
+        "auto",
+    )
+    log_level: LogLevel = setting(
+        kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
+    )
+
+    def __post_init__(self) -> None:
+        for given, missing, name in (
+            (self.tls_cert, self.tls_key, "tlsKey"),
+            (self.tls_key, self.tls_cert, "tlsCert"),
+        ):
+            if given is not None and missing is None:
+                raise InvalidField("is missing: a certificate and its key go together", (name,))
+
+    @property
+    def debounce_seconds(self) -> float:
+        """`debounce_ms` in the unit of clocks."""
+        return self.debounce_ms / 1000
+
+
+TABLE: Final = Table("policy-controller", "OPERATOR", Settings)

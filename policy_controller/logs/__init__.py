@@ -1,0 +1,8 @@
+"""The log of a process: what it says on standard error, its own lines and those of C libraries.
+
+Knows records, descriptors and what may reach a terminal. Knows nothing of what is told.
+"""
+
+from policy_controller.logs.choices import LogFormat, LogLevel
+
+__all__ = ["LogFormat", "LogLevel"]

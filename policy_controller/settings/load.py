@@ -1,0 +1,107 @@
+"""Effective settings: the first place that says a value counts: flag, variable, file, default.
+
+Knows the order of the places and the errors of each. Knows no flag parser (flags.py).
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from compilers.model.faults import InvalidField, path_text
+from policy_controller.settings.faults import InvalidSettings, SettingFault
+from policy_controller.settings.file import Entry
+from policy_controller.settings.table import Derived, Row, Table
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
+
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What was said where. `flags` by field name; a variable that is empty counts as not set."""
+
+    flags: Mapping[str, str]
+    environment: Mapping[str, str]
+    file: Mapping[str, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Effective(Generic[S]):
+    """The settings, and where each comes from: by field name, a flag, a variable, `FILE:LINE: KEY` or `default`."""
+
+    settings: S
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    value: Any
+    origin: str
+
+
+def load(table: Table[S], sources: Sources) -> Effective[S]:
+    """The effective settings of a program; raises InvalidSettings with every fault that there is."""
+    rows = table.rows()
+    faults = list(_unknown(rows, sources.file))
+    said: dict[str, _Said] = {}
+    for row in rows:
+        try:
+            said[row.name] = _said(table, row, sources)
+        except InvalidSettings as fault:
+            faults += fault.faults
+    if faults:
+        raise InvalidSettings(faults)
+    try:
+        settings = table.settings(**{name: one.value for name, one in said.items()})
+    except InvalidField as fault:
+        raise InvalidSettings([SettingFault(path_text(fault.path), fault.reason)]) from None
+    return Effective(settings, {name: one.origin for name, one in said.items()})
+
+
+def _said(table: Table[S], row: Row, sources: Sources) -> _Said:
+    if (flag := sources.flags.get(row.name)) is not None:
+        return _read(row, flag, row.flag)
+    for variable in table.variables(row):
+        if text := sources.environment.get(variable):
+            return _read(row, text, variable)
+    if (entry := sources.file.get(row.key)) is not None:
+        return _take(row, entry)
+    if row.may_be_absent:
+        return _Said(None, DEFAULT)
+    text = row.default_in(sources.environment)
+    if text is None:
+        ways = ", ".join((row.flag, *table.variables(row), f"{row.key} in a file"))
+        derived = f" (or from {row.default.words})" if isinstance(row.default, Derived) else ""
+        raise InvalidSettings([SettingFault(row.key, f"is missing: say it by one of {ways}{derived}")])
+    return _read(row, text, DEFAULT if not isinstance(row.default, Derived) else f"{DEFAULT} of {row.key}")
+
+
+def _read(row: Row, text: str, where: str) -> _Said:
+    try:
+        return _Said(row.kind.read(text), where)
+    except ValueError as fault:
+        raise InvalidSettings([SettingFault(where, str(fault))]) from None
+
+
+def _take(row: Row, entry: Entry) -> _Said:
+    if entry.value is None and row.may_be_absent:
+        return _Said(None, entry.where)
+    try:
+        return _Said(row.kind.take(entry.value), entry.where)
+    except ValueError as fault:
+        raise InvalidSettings([SettingFault(entry.where, str(fault))]) from None
+
+
+def _unknown(rows: tuple[Row, ...], file: Mapping[str, Entry]) -> Iterator[SettingFault]:
+    keys = [row.key for row in rows]
+    for key, entry in file.items():
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1)
+            yield SettingFault(
+                entry.where, f"is no setting (nearest: {near[0]})" if near else "is no setting"
+            )
