@@ -1,0 +1,159 @@
+"""Whose a token is: the API server is asked, and its word is remembered.
+
+Knows how long a word holds, and which node a bound pod is on. Knows nothing of streams, and keeps no token: only hashes.
+
+A word is used without asking for FRESH_SECONDS. Then the API server is asked again; while it cannot be, its last word
+holds until shortly before the token expires. So nodes that come back during an outage are served.
+"""
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from compilers.model.cluster import Pod
+from policy_controller.clock import Clock
+from policy_controller.controller.api import TokenReviews
+from policy_controller.controller.identity.claims import Claims, claims_of, expiry
+from policy_controller.controller.identity.dates import Today
+from policy_controller.controller.identity.refusals import Reason, Unwelcome
+from policy_controller.wire.channel import AUDIENCE
+from policy_controller.wire.refused import plain
+
+log = logging.getLogger(__name__)
+
+FRESH_SECONDS: Final = 300.0
+"""So long is a word used without asking again; a pod that has gone since could use its token for this long."""
+EARLY_SECONDS: Final = 30.0
+"""So long before a token expires its word ends."""
+UNREADABLE_SECONDS: Final = FRESH_SECONDS
+"""So long a word holds when the token does not say when it expires."""
+MOST_REMEMBERED: Final = 16_384
+"""Words; the oldest go."""
+MOST_AT_ONCE: Final = 4
+"""Tokens of one address that are checked at a time; a node has one enforcer."""
+
+
+class Pods(Protocol):
+    """The operator's picture of the cluster, as far as it is asked for here."""
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod of this name, if it is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcers:
+    """Whom the operator serves: pods of this service account."""
+
+    namespace: str
+    account: str
+
+    @property
+    def user(self) -> str:
+        """Their user name, as the API server writes it."""
+        return f"system:serviceaccount:{self.namespace}:{self.account}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    claims: Claims
+    said_at: float
+    until: float
+
+
+class Reviewer:
+    """Tells which node's enforcer a token is of. Belongs to one event loop."""
+
+    def __init__(
+        self, reviews: TokenReviews, pods: Pods, enforcers: Enforcers, clock: Clock, today: Today
+    ) -> None:
+        self._reviews = reviews
+        self._pods = pods
+        self._enforcers = enforcers
+        self._clock = clock
+        self._today = today
+        self._words: dict[bytes, _Word] = {}
+        self._at_once: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        """What came of asking: `accepted`, `refused` or `failed`."""
+
+    async def identify(self, token: str, address: str) -> str:
+        """The node of a caller at this address; raises Unwelcome."""
+        if self._at_once[address] >= MOST_AT_ONCE:
+            raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of this address are being checked")
+        self._at_once[address] += 1
+        try:
+            word = self._words.get(_name(token))
+            fresh = word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until)
+            return self._node(word.claims) if word is not None and fresh else await self.review(token)
+        finally:
+            self._at_once[address] -= 1
+            if not self._at_once[address]:
+                # A counter keeps what it once counted, and there are many addresses.
+                del self._at_once[address]
+
+    async def review(self, token: str) -> str:
+        """The node, by what the API server says now, or said last if it does not answer; raises Unwelcome."""
+        name = _name(token)
+        try:
+            claims = await self._ask(token)
+        except Unwelcome as unwelcome:
+            word = self._words.get(name)
+            if unwelcome.reason is not Reason.UNCHECKED:
+                self._words.pop(name, None)
+            elif word is not None and self._clock.now() < word.until:
+                return self._node(word.claims)
+            raise
+        self._remember(name, _Word(claims, self._clock.now(), self._holds_until(token)))
+        return self._node(claims)
+
+    async def _ask(self, token: str) -> Claims:
+        try:
+            review = await self._reviews.review_token(token, AUDIENCE)
+        except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does: it cannot be told now
+            self.outcomes["failed"] += 1
+            # What failed is for the operator's log: the caller may be anybody.
+            log.warning("could not ask whose a token is: %s", plain(repr(fault).replace(token, "TOKEN")))
+            raise Unwelcome(Reason.UNCHECKED, "the API server cannot be asked about the token now") from None
+        try:
+            claims = claims_of(review, token, AUDIENCE, self._today().timestamp())
+        except Unwelcome:
+            self.outcomes["refused"] += 1
+            raise
+        self.outcomes["accepted"] += 1
+        return claims
+
+    def _node(self, claims: Claims) -> str:
+        if claims.user != self._enforcers.user:
+            words = f"the token is of {claims.user}, and only {self._enforcers.user} is served"
+            raise Unwelcome(Reason.OTHER_ACCOUNT, words)
+        if claims.node is not None:
+            return claims.node
+        if claims.pod is None:
+            raise Unwelcome(Reason.NO_NODE, "the token is bound to no node and to no pod")
+        # Kubernetes before 1.30 does not say the node; the pod's own does not change.
+        pod = self._pods.pod(self._enforcers.namespace, claims.pod.name)
+        if pod is None or pod.uid != claims.pod.uid or pod.node is None:
+            words = f"the pod {claims.pod.name} that the token is bound to is not known on any node yet"
+            raise Unwelcome(Reason.UNKNOWN_POD, words)
+        return pod.node
+
+    def _holds_until(self, token: str) -> float:
+        expires, now = expiry(token), self._clock.now()
+        if expires is None:
+            return now + UNREADABLE_SECONDS
+        return now + expires - self._today().timestamp() - EARLY_SECONDS
+
+    def _remember(self, name: bytes, word: _Word) -> None:
+        now = self._clock.now()
+        self._words.pop(name, None)
+        self._words = {other: held for other, held in self._words.items() if now < held.until}
+        self._words[name] = word
+        if len(self._words) > MOST_REMEMBERED:
+            del self._words[next(iter(self._words))]
+
+
+def _name(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
