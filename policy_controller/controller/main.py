@@ -13,12 +13,10 @@ from typing import Final
 import click
 
 from policy_controller.clock import SystemClock
-from policy_controller.controller.health import InvalidAdmin
-from policy_controller.controller.operator import Operator, Settings
-from policy_controller.wire.channel import InvalidAddress
+from policy_controller.controller.operator import Operator
+from policy_controller.controller.settings import TABLE, Settings
+from policy_controller.settings.flags import takes_settings
 
-LISTEN: Final = "unix:///run/policy-controller/operator.sock"
-ADMIN: Final = "127.0.0.1:9471"
 QUIET: Final = ("kopf", "httpx", "httpcore", "asyncio", "aiohttp", "kr8s")
 """Loggers of libraries that tell of every request, or of every object."""
 
@@ -48,38 +46,10 @@ class JsonLines(logging.Formatter):
 
 
 @click.command()
-@click.option(
-    "--kubeconfig",
-    envvar="KUBECONFIG",
-    help="Credentials file; without it the pod's service account.",
-)
-@click.option(
-    "--listen", default=LISTEN, show_default=True, help="Where node enforcers connect: unix:///path."
-)
-@click.option(
-    "--admin", default=ADMIN, show_default=True, help="Loopback address of health, metrics and status."
-)
-@click.option(
-    "--relist-seconds",
-    default=300.0,
-    show_default=True,
-    type=click.FloatRange(min=1),
-    help="Time between comparisons of the whole cluster with what its events told.",
-)
-@click.option(
-    "--debounce-ms",
-    default=20.0,
-    show_default=True,
-    type=click.FloatRange(min=0, max=200),
-    help="How long changes must pause before rule sets are compiled; 200 ms after the first they are anyway.",
-)
-def main(kubeconfig: str | None, listen: str, admin: str, relist_seconds: float, debounce_ms: float) -> None:
+@takes_settings(TABLE)
+def main(settings: Settings) -> None:
     """Watch NetworkPolicies and push each node the rule set it should enforce."""
     log_to_stderr()
-    try:
-        settings = Settings(kubeconfig, listen, admin, relist_seconds, debounce_ms / 1000)
-    except (InvalidAddress, InvalidAdmin) as fault:
-        raise click.BadParameter(str(fault)) from fault
     sys.exit(asyncio.run(serve(settings)))
 
 

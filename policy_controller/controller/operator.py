@@ -4,6 +4,8 @@
     LISTs ────────┴─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
                        └─────▶ Events on invalid policies
 
+    Secret, ConfigMap or files ─▶ identity (certificate) ──▶ gRPC ◀── reviewer (tokens) ◀── TokenReviews
+
 Knows which part needs which. Everything runs in one event loop, and nothing of it outlives `Operator.run`.
 """
 
@@ -11,11 +13,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import kopf
 
+from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
 from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
@@ -23,40 +25,29 @@ from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
-from policy_controller.controller.health import admin, admin_address, serving
+from policy_controller.controller.health import admin, health, serving
+from policy_controller.controller.identity.dates import today
+from policy_controller.controller.identity.files import CertificateFiles
+from policy_controller.controller.identity.handshakes import Handshakes
+from policy_controller.controller.identity.keeper import Keeper
+from policy_controller.controller.identity.metrics import IdentityCollector
+from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
+from policy_controller.controller.identity.source import CertificateSource
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.metrics import OperatorCollector, new_registry
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
+from policy_controller.controller.settings import Settings
 from policy_controller.controller.status import status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
 from policy_controller.controller.watches import Watches
-from policy_controller.wire.channel import socket_path
 
 log = logging.getLogger(__name__)
 
 WATCHES_SECONDS: Final = 120.0
 """How long a kind may go without a watch, though the API server answers, before only a restart can help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the operator is run. `kubeconfig` None: $KUBECONFIG, ~/.kube/config or the pod's service account.
-
-    `listen`: `unix:///path` for the nodes. `admin`: `127.0.0.1:PORT`. Raises InvalidAddress or InvalidAdmin.
-    """
-
-    kubeconfig: str | None
-    listen: str
-    admin: str
-    relist_seconds: float = 300.0
-    debounce_seconds: float = 0.02
-
-    def __post_init__(self) -> None:
-        socket_path(self.listen)
-        admin_address(self.admin)
 
 
 class PartEnded(RuntimeError):  # noqa: N818 - named for what it says
@@ -73,12 +64,16 @@ class Operator:
         api = Kr8sApi(settings.kubeconfig)
         self._settings = settings
         self._clock = clock
-        self.store = Store()
+        self.store = Store(ServiceAccount(settings.namespace, settings.account))
         self.streams = NodeStreams()
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
-        self.server = EnforcementServer(self.streams, clock)
+        self.identity = _certificate_source(settings, api, clock)
+        enforcers = Enforcers(settings.namespace, settings.enforcer_account)
+        self.reviewer = Reviewer(api, self.store, enforcers, clock, today)
+        self.handshakes = Handshakes()
+        self.server = EnforcementServer(self.streams, self.reviewer, clock)
         losses = Losses(unreadable=self.store.note_unreadable, gap=self.relister.request)
 
         async def login() -> kopf.AiohttpSession:
@@ -90,16 +85,19 @@ class Operator:
         self.compile_loop.subscribe(lambda _: self.events.wake())
         self.streams.subscribe(self.compile_loop.wake)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.health_url = ""
+        """Where the health interface is, once it is."""
         self.admin_url = ""
         """Where the admin interface is, once it is."""
 
     async def run(self, stop: asyncio.Event, on_started: Callable[[], None]) -> None:
         """Run until `stop` is set; raises PartEnded when a part ends that must not.
 
-        `on_started` is called when everything listens, and again whenever kopf has set itself up: kopf then has taken
-        the process's signals, and who wants them must take them back.
+        `on_started` is called when health and admin are there, and again whenever kopf has set itself up: kopf then has
+        taken the process's signals, and who wants them must take them back. Nodes are served once there is a
+        certificate.
         """
-        async with self._admin(), self._listening():
+        async with self._interfaces():
             on_started()
             try:
                 self._tasks = {
@@ -109,6 +107,8 @@ class Operator:
                         self.compile_loop.run(self.relister.synced), name="compiler"
                     ),
                     "events": asyncio.create_task(self.events.run(), name="events"),
+                    "identity": asyncio.create_task(self.identity.run(), name="identity"),
+                    "nodes": asyncio.create_task(self._serve_nodes(), name="nodes"),
                 }
                 await self._until(stop)
             finally:
@@ -117,8 +117,6 @@ class Operator:
     def ailments(self) -> list[str]:
         """Why the process should be restarted; see health.Subject."""
         found = [f"The task of the {name} has ended." for name, task in self._tasks.items() if task.done()]
-        if not self.server.alive:
-            found.append("Nodes are not served.")
         missing, listed = self.watches.missing_since, self.relister.listed_at
         if missing is not None and listed is not None and listed - missing > WATCHES_SECONDS:
             # An API server that does not answer is no reason: a restart would only lose what is known.
@@ -128,6 +126,15 @@ class Operator:
     def reasons_not_ready(self) -> list[Trouble]:
         """Why nodes are not served the cluster's state; see health.Subject."""
         found = self.relister.complaints()
+        ends = self.identity.ends
+        if not self.server.alive:
+            found.append(
+                Trouble("Nodes are not served: there is no certificate yet.", self.identity.trouble())
+            )
+        elif ends is not None and ends <= today():
+            found.append(
+                Trouble("Nodes are not served: the certificate has expired.", self.identity.trouble())
+            )
         if self.relister.synced.is_set() and self.compile_loop.revision is None:
             found.append(Trouble("Nothing has been compiled yet."))
         if self.compile_loop.failing:
@@ -158,7 +165,7 @@ class Operator:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     @contextlib.asynccontextmanager
-    async def _admin(self) -> AsyncIterator[None]:
+    async def _interfaces(self) -> AsyncIterator[None]:
         collector = OperatorCollector(
             store=self.store,
             streams=self.streams,
@@ -168,14 +175,25 @@ class Operator:
             events=self.events,
             watches=self.watches,
         )
-        metrics = new_registry(collector, self.compile_loop)
-        async with serving(admin_address(self._settings.admin), admin(self, metrics)) as self.admin_url:
+        callers = IdentityCollector(self.server.refused, self.reviewer, self.identity, self.handshakes)
+        metrics = new_registry((collector, callers), self.compile_loop)
+        async with (
+            serving(self._settings.health, health(self, metrics)) as self.health_url,
+            serving(self._settings.admin, admin(self, metrics)) as self.admin_url,
+        ):
             yield
 
-    @contextlib.asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        await self.server.start(self._settings.listen)
+    async def _serve_nodes(self) -> None:
+        await self.identity.ready.wait()
+        await self.server.start(self._settings.listen, self.identity.certificate)
         try:
-            yield
+            # Serving goes on by itself.
+            await asyncio.Event().wait()
         finally:
             await self.server.stop()
+
+
+def _certificate_source(settings: Settings, api: Kr8sApi, clock: Clock) -> CertificateSource:
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return CertificateFiles(settings.tls_cert, settings.tls_key, clock, today)
+    return Keeper(api, settings.namespace, clock, today)

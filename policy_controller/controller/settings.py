@@ -24,7 +24,7 @@ class Settings:
         "Credentials file; without it `~/.kube/config` or the pod's service account.",
         variable="KUBECONFIG",
     )
-    listen: HostPort | str = setting(kinds.HOST_PORT_OR_SOCKET, "Where enforcers connect.", "[::]:9473")
+    listen: HostPort = setting(kinds.HOST_PORT, "Where enforcers connect.", "[::]:9473")
     health: HostPort = setting(
         kinds.HOST_PORT,
         "Where `/healthz`, `/readyz` and `/metrics` are, for kubelet and Prometheus; no names of tenants' objects.",

@@ -17,7 +17,7 @@ from policy_controller.enforcer.gates import Knowledge
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding
-from policy_controller.enforcer.settings import Endpoint
+from policy_controller.wire.channel import HostPort
 from policy_controller.wire.refused import plain
 
 HUNG_SECONDS: Final = 120.0
@@ -105,7 +105,7 @@ def application(health: Health) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(health: Health, endpoint: Endpoint) -> AsyncIterator[tuple[str, int]]:
+async def serving(health: Health, endpoint: HostPort) -> AsyncIterator[tuple[str, int]]:
     """Listen for the length of the block; yields the address and port. Raises ListenError."""
     served = bounded.serving(application(health), endpoint.host, endpoint.port)
     async with AsyncExitStack() as stack:

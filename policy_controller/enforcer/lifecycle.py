@@ -45,7 +45,7 @@ async def live(
         await enforcement.adopt()
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
-            group.create_task(follow(settings.operator, enforcement, clock, SystemRandom()))
+            group.create_task(follow(str(settings.operator), enforcement, clock, SystemRandom()))
 
     detected = settings.pod_interfaces is None
 

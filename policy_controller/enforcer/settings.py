@@ -1,46 +1,92 @@
-"""What the enforcer of a node may be told, in one value.
+"""What the enforcer of a node may be told: the table of its settings.
 
-Knows names and bounds of settings. Knows nothing of flags (main.py) or of what a setting does.
+Knows names, defaults and bounds. Knows nothing of where a value comes from, nor of what it does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from compilers.model.faults import InvalidField
-from policy_controller.enforcer.gates import UnknownGates
-from policy_controller.wire import legal
-from policy_controller.wire.channel import socket_path
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where health and metrics listen; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Endpoint":
-        """`127.0.0.1:9470` or `[::1]:9470`; raises ValueError for anything else."""
-        host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"{text!r} is not HOST:PORT")
-        return cls(host, int(port))
+from policy_controller.enforcer.gates import UnknownGates, UnknownPods
+from policy_controller.logs import LogFormat, LogLevel
+from policy_controller.settings import kinds
+from policy_controller.settings.table import Derived, Table, optional, setting
+from policy_controller.wire.channel import HostPort
 
 
-@dataclass(frozen=True, slots=True)
+def _service(environment: Mapping[str, str]) -> str | None:
+    """The operator's Service as Kubernetes tells it to containers: cluster DNS may be waiting for this enforcer."""
+    host = environment.get("POLICY_CONTROLLER_SERVICE_HOST")
+    port = environment.get("POLICY_CONTROLLER_SERVICE_PORT")
+    if not host or not port:
+        return None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _server_name(environment: Mapping[str, str]) -> str:
+    return f"policy-controller.{environment.get('POD_NAMESPACE') or 'policy-controller'}.svc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Raises InvalidField or InvalidAddress. `pod_interfaces` None: detected from the node's links at start."""
+    """How an enforcer is run."""
 
-    node: str
-    operator: str
-    listen: Endpoint
-    pod_interfaces: tuple[str, ...] | None
-    gates: UnknownGates
+    node: str = setting(kinds.NODE_NAME, "Name of this node, as the API has it.", variable="NODE_NAME")
+    operator: HostPort | str = setting(
+        kinds.HOST_PORT_OR_SOCKET,
+        "Where the operator listens.",
+        Derived(
+            "the Service: `POLICY_CONTROLLER_SERVICE_HOST` and `POLICY_CONTROLLER_SERVICE_PORT`", _service
+        ),
+    )
+    server_name: str = setting(
+        kinds.DNS_NAME,
+        "The name that the operator's certificate must be made for, whatever address is dialled.",
+        Derived(
+            "`policy-controller.NAMESPACE.svc`, with the `POD_NAMESPACE` of the environment", _server_name
+        ),
+    )
+    ca: Path = setting(
+        kinds.FILE,
+        "Authorities (PEM) that the operator's certificate must come from; read at every connection, waited for until it is there.",
+        "/var/run/policy-controller/ca/ca.crt",
+    )
+    token: Path = setting(
+        kinds.FILE,
+        "Token of this pod's service account, for the audience `policy-controller`; read at every connection.",
+        "/var/run/policy-controller/token/token",
+    )
+    listen: HostPort = setting(
+        kinds.HOST_PORT, "Where `/healthz`, `/readyz` and `/metrics` are.", "127.0.0.1:9470"
+    )
+    pod_interfaces: tuple[str, ...] | None = optional(
+        kinds.NAMES,
+        "Names of the interfaces on which pods are met; `*` at the end matches the rest. Without it they are detected.",
+    )
+    unknown_pods: UnknownPods = setting(
+        kinds.choice(UnknownPods),
+        "Addresses that no known pod has, while the operator is out of reach.",
+        UnknownPods.DROP.value,
+    )
+    unknown_wait: float = setting(
+        kinds.number("SECONDS", 0),
+        "For how long a pod without an address keeps unknown addresses dropped.",
+        "30",
+    )
+    log_format: LogFormat = setting(
+        kinds.choice(LogFormat),
+        "One JSON object a line, or readable text; `auto`: text on a terminal.",
+        "auto",
+    )
+    log_level: LogLevel = setting(
+        kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
+    )
 
-    def __post_init__(self) -> None:
-        try:
-            legal.subdomain(self.node)
-        except InvalidField as fault:
-            raise fault.under(("node",)) from None
-        socket_path(self.operator)
+    @property
+    def gates(self) -> UnknownGates:
+        """What `unknown_pods` and `unknown_wait` mean for addresses that nobody knows."""
+        return UnknownGates(self.unknown_pods, self.unknown_wait)
+
+
+TABLE: Final = Table("policy-enforcer", "ENFORCER", Settings)

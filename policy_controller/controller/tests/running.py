@@ -14,9 +14,11 @@ import aiohttp
 from compilers.compile import Compiler
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import SystemClock
-from policy_controller.controller.operator import Operator, Settings
+from policy_controller.controller.operator import Operator
+from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
+from policy_controller.wire.channel import HostPort
 
 
 @dataclass
@@ -54,7 +56,14 @@ async def operator_at(
     kubeconfig.write_text(credentials)
     address = f"unix://{folder}/operator.sock"
     stop = asyncio.Event()
-    settings = Settings(str(kubeconfig), address, "127.0.0.1:0", relist_seconds)
+    anywhere = HostPort("127.0.0.1", 0)
+    settings = Settings(
+        kubeconfig=str(kubeconfig),
+        listen=address,
+        health=anywhere,
+        admin=anywhere,
+        relist_seconds=relist_seconds,
+    )
     operator = Operator(settings, SystemClock())
     running = asyncio.create_task(operator.run(stop, lambda: None))
     try:

@@ -57,6 +57,7 @@ async def operator_process(
         "policy_controller.controller.main",
         f"--kubeconfig={folder}/kubeconfig",
         f"--listen=unix://{folder}/operator.sock",
+        "--health=127.0.0.1:0",
         f"--admin=127.0.0.1:{port}",
         stderr=PIPE,
     )
@@ -107,12 +108,13 @@ async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server
 
 
 WRONG_FLAGS = [
-    (["--listen=127.0.0.1:80"], "unix:///path"),
+    (["--listen=127.0.0.1"], "HOST:PORT"),
     (["--admin=0.0.0.0:80"], "not on loopback"),
     (["--admin=127.0.0.1"], "HOST:PORT"),
     (["--admin=127.0.0.1:70000"], "HOST:PORT"),
-    (["--relist-seconds=0"], "relist-seconds"),
-    (["--debounce-ms=201"], "debounce-ms"),
+    (["--relist-seconds=0"], "--relist-seconds: is not a number of at least 1"),
+    (["--debounce-ms=201"], "--debounce-ms: is not a number from 0 to 200"),
+    (["--tls-cert=/tls/tls.crt"], "tlsKey: is missing"),
 ]
 
 

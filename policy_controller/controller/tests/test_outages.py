@@ -8,7 +8,8 @@ import kopf
 import pytest
 
 from policy_controller.controller.kinds import DECIDING, KINDS, Kind
-from policy_controller.controller.operator import Operator, PartEnded, Settings
+from policy_controller.controller.operator import Operator, PartEnded
+from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.conftest import new
 from policy_controller.controller.tests.running import operator_of
@@ -85,9 +86,9 @@ async def test_watches_that_die_as_soon_as_they_have_begun_do_not_count_as_there
     ids=["all are watched", "the API server never answered", "not for long", "for long, though it answers"],
 )
 async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_answers(
-    tmp_path: Path, missing_since: float | None, listed_at: float | None, ails: bool
+    missing_since: float | None, listed_at: float | None, ails: bool
 ) -> None:
-    operator = Operator(Settings(None, f"unix://{tmp_path}/operator.sock", "127.0.0.1:0"), FakeClock())
+    operator = Operator(Settings(), FakeClock())
     operator.watches.missing_since = missing_since
     if listed_at is not None:
         operator.relister._listed_at = dict.fromkeys(Kind, listed_at)
@@ -95,9 +96,9 @@ async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_a
     assert any("being watched" in sentence for sentence in operator.ailments()) is ails
 
 
-async def test_the_operator_is_not_ready_while_kinds_are_overdue(tmp_path: Path) -> None:
+async def test_the_operator_is_not_ready_while_kinds_are_overdue() -> None:
     clock = FakeClock()
-    operator = Operator(Settings(None, f"unix://{tmp_path}/operator.sock", "127.0.0.1:0"), clock)
+    operator = Operator(Settings(), clock)
     assert len(operator.reasons_not_ready()) == len(DECIDING)
     operator.relister._listed_at = dict.fromkeys(Kind, clock.now())
     operator.relister.synced.set()

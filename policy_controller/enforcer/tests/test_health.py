@@ -19,12 +19,12 @@ from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, Weight
 from policy_controller.enforcer.session import Session
-from policy_controller.enforcer.settings import Endpoint
 from policy_controller.enforcer.tests.operator_double import DEADLINE, until
 from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, base
 from policy_controller.testing.clock import FakeClock
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.wire.channel import HostPort
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import SnapshotMessage, Stands
 
@@ -82,7 +82,7 @@ async def node() -> AsyncIterator[Node]:
     task = asyncio.create_task(asyncio.Event().wait())
     one = Node(nft, connections, clock, kernel, enforcement, asyncio.create_task(enforcement.keep_gates()))
     health = Health(enforcement, kernel, metrics, one.look, {"enforce": one.task})
-    async with serving(health, Endpoint("127.0.0.1", 0)) as (host, port):
+    async with serving(health, HostPort("127.0.0.1", 0)) as (host, port):
         one.url = f"http://{host}:{port}"
         try:
             yield one
@@ -196,19 +196,11 @@ async def test_only_an_address_that_cannot_be_listened_on_is_told_as_such() -> N
         host, port = one.url.removeprefix("http://").split(":")
         health = Health(one.enforcement, one.kernel, Metrics(), one.look, {})
         with pytest.raises(ListenError, match="address already in use"):
-            async with serving(health, Endpoint(host, int(port))):
+            async with serving(health, HostPort(host, int(port))):
                 pass
         with pytest.raises(OSError, match="something else"):
-            async with serving(health, Endpoint(host, 0)):
+            async with serving(health, HostPort(host, 0)):
                 raise OSError("something else")
-
-
-@pytest.mark.parametrize("text", ["", "127.0.0.1", ":80", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536"])
-def test_an_endpoint_is_host_and_port(text: str) -> None:
-    assert Endpoint.parse("[::1]:9470") == Endpoint("::1", 9470)
-    assert Endpoint.parse("127.0.0.1:0") == Endpoint("127.0.0.1", 0)
-    with pytest.raises(ValueError, match="is not HOST:PORT"):
-        Endpoint.parse(text)
 
 
 async def test_idle_connections_do_not_keep_a_kubelet_out() -> None:

@@ -208,12 +208,13 @@ def test_without_the_capability_the_process_ends_with_the_remedy(host: Host) -> 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "Missing option '--node'"),
-        (("--node", "No de"), "node: is not a DNS subdomain"),
-        (("--node", NODE, "--operator", "operator:80"), "is not of the form unix:///path"),
-        (("--node", NODE, "--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
-        (("--node", NODE, "--unknown-pods", "maybe"), "'maybe' is not one of"),
-        (("--node", NODE, "--unknown-wait", "-1"), "x>=0"),
+        ((), "node: is missing: say it by one of --node, ENFORCER_NODE, NODE_NAME, node in a file"),
+        (("--node", "No de"), "--node: is not a DNS subdomain"),
+        (("--node", NODE, "--operator", "operator"), "is not of the form HOST:PORT"),
+        (("--node", NODE), "operator: is missing: say it by one of --operator, ENFORCER_OPERATOR"),
+        (("--node", NODE, "--listen", "nowhere"), "'nowhere' is not of the form HOST:PORT"),
+        (("--node", NODE, "--unknown-pods", "maybe"), '--unknown-pods: "maybe" is not one of drop, allow'),
+        (("--node", NODE, "--unknown-wait", "-1"), "--unknown-wait: is not a number of at least 0"),
         (("--node", NODE, "--pod-interfaces", 'cni0"; flush'), "cni0"),
     ],
 )

@@ -111,6 +111,8 @@ class Installation:
                 str(self.kubeconfig),
                 "--listen",
                 self._socket,
+                "--health",
+                "127.0.0.1:0",
                 "--admin",
                 self.admin,
             ),
