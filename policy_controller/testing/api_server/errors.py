@@ -70,7 +70,7 @@ class ApiError(Exception):
             "message": self.message,
             "reason": self.reason,
             # Who is not known is told nothing else.
-            **({} if self.code == UNAUTHORIZED else {"details": self.details}),
+            **({} if self.code == UNAUTHORIZED and not self.details else {"details": self.details}),
             "code": self.code,
         }
 
