@@ -7,13 +7,15 @@ import click
 
 from policy_controller.cli.compile_command import compile_command
 from policy_controller.cli.demo.command import demo_command
+from policy_controller.cli.status_command import status_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="policy-controller")
 def main() -> None:
-    """Understand and try out Kubernetes network policies."""
+    """Understand and try out Kubernetes network policies, and ask a running operator."""
 
 
 main.add_command(compile_command)
 main.add_command(demo_command)
+main.add_command(status_command)
