@@ -4,7 +4,7 @@ Knows names and labels of metrics. Labels hold kinds and connected nodes, never 
 whoever may read metrics need not be allowed to read those.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -122,10 +122,11 @@ class OperatorCollector(Collector):
         yield _counter("event_failures", "Events that could not be written.", self._events.failures)
 
 
-def new_registry(collector: OperatorCollector, compile_loop: CompileLoop) -> CollectorRegistry:
+def new_registry(collectors: Iterable[Collector], compile_loop: CompileLoop) -> CollectorRegistry:
     """A registry of its own, so that two operators in one process do not share metrics."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     seconds = Histogram(
         f"{PREFIX}_compile_seconds", "One round of compiling.", buckets=BUCKETS, registry=registry
     )

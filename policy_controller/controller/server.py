@@ -1,25 +1,40 @@
 """The gRPC servicer: carries what a session says to its node, and the node's answers back.
 
-Knows gRPC and the wire. Knows nothing of policies. A stream that breaks a rule is ended with a status that says which.
+Knows gRPC and the wire. Knows nothing of policies, or of how a caller is known. Nothing of a stream is read or answered
+before its caller is, and it never carries the rule set of another node than the caller's. A stream that breaks a rule is
+ended with a status that says which.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
 from policy_controller.clock import Clock, wait_for, within
+from policy_controller.controller.identity.caller import Caller
+from policy_controller.controller.identity.claims import token_in
+from policy_controller.controller.identity.refusals import Reason, Unwelcome
+from policy_controller.controller.identity.reviewer import Reviewer
 from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
 from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.wire import channel
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_node, encode_operator
 from policy_controller.wire.enforcement_pb2_grpc import EnforcementServicer, add_EnforcementServicer_to_server
-from policy_controller.wire.messages import PROTOCOL_VERSION, Ack, Hello, Nack, NodeMessage, OperatorMessage
+from policy_controller.wire.messages import (
+    PROTOCOL_VERSION,
+    Ack,
+    FreshToken,
+    Hello,
+    Nack,
+    NodeMessage,
+    OperatorMessage,
+)
 from policy_controller.wire.refused import Refused, plain
 
 log = logging.getLogger(__name__)
@@ -45,22 +60,31 @@ class Ended(Exception):  # noqa: N818 - named for what it says
 class EnforcementServer(EnforcementServicer):
     """Serves node streams on one address from `start` to `stop`."""
 
-    def __init__(self, streams: NodeStreams, clock: Clock) -> None:
+    def __init__(self, streams: NodeStreams, reviewer: Reviewer, clock: Clock) -> None:
         self._streams = streams
+        self._reviewer = reviewer
         self._clock = clock
         self._server: grpc.aio.Server | None = None
+        self.port = 0
+        """Where it listens, once it does."""
         self.ended: Counter[str] = Counter()
         """Streams that were ended for a reason, by status."""
+        self.refused: Counter[Reason] = Counter()
+        """Those of them whose caller was not, or no longer, to be served."""
         self.nacks: Counter[str] = Counter()
         """By cause."""
 
-    async def start(self, address: str) -> None:
-        """Listen; raises InvalidAddress, or RuntimeError when the address cannot be bound."""
+    async def start(self, address: channel.HostPort, certificate: Callable[[], channel.Certificate]) -> None:
+        """Listen. Raises RuntimeError when the address cannot be bound.
+
+        `certificate` is asked at every handshake, from another thread.
+        """
         server = channel.new_server()
         add_EnforcementServicer_to_server(self, server)
-        channel.listen(server, address)
+        self.port = channel.secure_listen(server, address, certificate)
         await server.start()
         self._server = server
+        log.info("nodes are served on %s", channel.HostPort(address.host, self.port))
 
     async def stop(self) -> None:
         """End all streams and listen no more."""
@@ -75,14 +99,27 @@ class EnforcementServer(EnforcementServicer):
 
     # grpc.aio serves a coroutine that writes as well as a generator; only the former can time its writes.
     async def Enforce(self, request_iterator: Requests, context: Context) -> None:  # type: ignore[override] # noqa: N802 - as above; the name is the protocol's
-        """One stream, from hello to its end."""
+        """One stream, from who calls to its end."""
         try:
+            caller = await self._known(context)
             hello = await self._hello(request_iterator)
-            await self._serve(hello, request_iterator, context)
+            caller.check(hello.node)
+            await self._serve(caller, hello, request_iterator, context)
+        except Unwelcome as unwelcome:
+            self.refused[unwelcome.reason] += 1
+            await self._end(context, unwelcome.code, str(unwelcome))
         except Ended as end:
-            self.ended[end.code.name] += 1
-            log.warning("a stream was ended: %s: %s", end.code.name, end.reason)
-            await context.abort(end.code, end.reason)
+            await self._end(context, end.code, end.reason)
+
+    async def _end(self, context: Context, code: grpc.StatusCode, reason: str) -> None:
+        self.ended[code.name] += 1
+        log.warning("a stream of %s was ended: %s: %s", _peer(context), code.name, reason)
+        await context.abort(code, reason)
+
+    async def _known(self, context: Context) -> Caller:
+        token = token_in(context.invocation_metadata() or ())
+        node = await self._reviewer.identify(token, _peer(context).rpartition(":")[0])
+        return Caller(self._reviewer, token, node, self._clock)
 
     async def _hello(self, requests: Requests) -> Hello:
         try:
@@ -102,21 +139,29 @@ class EnforcementServer(EnforcementServicer):
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "the first message must be hello")
         return hello
 
-    async def _serve(self, hello: Hello, requests: Requests, context: Context) -> None:
-        node = hello.node
+    async def _serve(self, caller: Caller, hello: Hello, requests: Requests, context: Context) -> None:
+        node = caller.node
         stream = self._streams.open(node, hello.in_force.stands.pods if hello.in_force is not None else 0)
-        log.info("node %s connected", node)
-        reader = asyncio.create_task(self._read(stream, requests), name=f"reader of {node}")
-        reader.add_done_callback(lambda _: stream.wake.set())
+        log.info("node %s connected from %s", node, _peer(context))
+        tasks = (
+            asyncio.create_task(self._read(stream, caller, requests), name=f"reader of {node}"),
+            asyncio.create_task(caller.stay(), name=f"reviews of {node}"),
+        )
+        for task in tasks:
+            task.add_done_callback(lambda _: stream.wake.set())
         try:
-            while not reader.done():
+            while not any(task.done() for task in tasks):
                 await self._say(stream, context)
-            # Raises what ended the reading.
-            reader.result()
+            for task in tasks:
+                if task.done():
+                    # Raises what ended the reading, or the caller's welcome.
+                    task.result()
         finally:
-            reader.cancel()
+            for task in tasks:
+                task.cancel()
             self._streams.close(stream)
             log.info("node %s disconnected", node)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _say(self, stream: NodeStream, context: Context) -> None:
         stream.wake.clear()
@@ -139,12 +184,12 @@ class EnforcementServer(EnforcementServicer):
             reason = f"did not read a message within {ACK_SECONDS:.0f} s"
             raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason) from None
 
-    async def _read(self, stream: NodeStream, requests: Requests) -> None:
+    async def _read(self, stream: NodeStream, caller: Caller, requests: Requests) -> None:
         async for message in requests:
-            self._heard(stream, _decoded(message))
+            self._heard(stream, caller, _decoded(message))
             stream.wake.set()
 
-    def _heard(self, stream: NodeStream, reply: NodeMessage) -> None:
+    def _heard(self, stream: NodeStream, caller: Caller, reply: NodeMessage) -> None:
         now = self._clock.now()
         try:
             match reply:
@@ -161,10 +206,17 @@ class EnforcementServer(EnforcementServicer):
                         plain(reply.reason),
                     )
                     stream.session.nacked(reply, now)
+                case FreshToken():
+                    caller.offer(reply.token)
                 case Hello():
                     raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "hello is said once")
         except UnexpectedReply as fault:
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, str(fault)) from fault
+
+
+def _peer(context: Context) -> str:
+    """Where a stream comes from, as `ipv4:192.0.2.1:40404` or `ipv6:[fd00::1]:40404`."""
+    return plain(unquote(context.peer()))
 
 
 async def _first(requests: Requests) -> pb.NodeMessage | None:

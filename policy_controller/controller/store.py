@@ -199,6 +199,12 @@ class Store:
             policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted
         }
 
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod of this name, with the uid that the API gave it; None when it is not known."""
+        entry = self._shelves[Kind.POD].get((namespace, name))
+        value = None if entry is None or entry.seen is None else entry.seen.value
+        return value if isinstance(value, Pod) else None
+
     def count(self, kind: Kind) -> int:
         """How many objects of a kind there are."""
         return sum(1 for entry in self._shelves[kind].values() if entry.seen is not None)

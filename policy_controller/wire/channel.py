@@ -35,6 +35,12 @@ OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+SERVER_OPTIONS: Final = (
+    *OPTIONS,
+    # Who has not proved anything yet may hold little, and not for long.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_concurrent_streams", 8),
+)
 AUTHORIZATION: Final = "authorization"
 """The call's metadata that hold `Bearer TOKEN`."""
 BEARER: Final = "Bearer "
@@ -137,7 +143,7 @@ def listen(server: grpc.aio.Server, address: str) -> None:
 
 def new_server() -> grpc.aio.Server:
     """A server with the options of this protocol; add a servicer, listen, then start it."""
-    return grpc.aio.server(options=OPTIONS)
+    return grpc.aio.server(options=SERVER_OPTIONS)
 
 
 def _is_ipv6(text: str) -> bool:

@@ -6,6 +6,7 @@ A word is used without asking for FRESH_SECONDS. Then the API server is asked ag
 holds until shortly before the token expires. So nodes that come back during an outage are served.
 """
 
+import enum
 import hashlib
 import logging
 from collections import Counter
@@ -33,6 +34,14 @@ MOST_REMEMBERED: Final = 16_384
 """Words; the oldest go."""
 MOST_AT_ONCE: Final = 4
 """Tokens of one address that are checked at a time; a node has one enforcer."""
+
+
+class Outcome(enum.Enum):
+    """What came of asking the API server."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    FAILED = "failed"
 
 
 class Pods(Protocol):
@@ -76,8 +85,7 @@ class Reviewer:
         self._today = today
         self._words: dict[bytes, _Word] = {}
         self._at_once: Counter[str] = Counter()
-        self.outcomes: Counter[str] = Counter()
-        """What came of asking: `accepted`, `refused` or `failed`."""
+        self.outcomes: Counter[Outcome] = Counter()
 
     async def identify(self, token: str, address: str) -> str:
         """The node of a caller at this address; raises Unwelcome."""
@@ -113,16 +121,16 @@ class Reviewer:
         try:
             review = await self._reviews.review_token(token, AUDIENCE)
         except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does: it cannot be told now
-            self.outcomes["failed"] += 1
+            self.outcomes[Outcome.FAILED] += 1
             # What failed is for the operator's log: the caller may be anybody.
             log.warning("could not ask whose a token is: %s", plain(repr(fault).replace(token, "TOKEN")))
             raise Unwelcome(Reason.UNCHECKED, "the API server cannot be asked about the token now") from None
         try:
             claims = claims_of(review, token, AUDIENCE, self._today().timestamp())
         except Unwelcome:
-            self.outcomes["refused"] += 1
+            self.outcomes[Outcome.REFUSED] += 1
             raise
-        self.outcomes["accepted"] += 1
+        self.outcomes[Outcome.ACCEPTED] += 1
         return claims
 
     def _node(self, claims: Claims) -> str:
