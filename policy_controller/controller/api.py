@@ -136,6 +136,7 @@ class Kr8sApi:
         self._events = _Client(kubeconfig)
         self._own = {plural: _Client(kubeconfig) for plural in ("secrets", "configmaps")}
         self._reviews = _Client(kubeconfig)
+        self._version = _Client(kubeconfig)
         self._credentials = _Client(kubeconfig)
 
     async def list(self, kind: Kind) -> Listing:
@@ -166,6 +167,15 @@ class Kr8sApi:
         except kr8s.ServerError as fault:
             if fault.response is None or fault.response.status_code != CONFLICT:
                 raise
+
+    async def version(self) -> object:
+        """The document of /version."""
+        client = await self._version.connected()
+        async with (
+            asyncio.timeout(SECONDS),
+            client.call_api("GET", version="", base="/version") as response,
+        ):
+            return decoded(response.content)
 
     async def read(self, place: OwnObject) -> Tree | None:
         """The Secret or ConfigMap, or None."""

@@ -21,6 +21,7 @@ from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
 from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
+from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
 from policy_controller.controller.events import PolicyEvents
@@ -38,7 +39,7 @@ from policy_controller.controller.metrics import OperatorCollector, new_registry
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.settings import Settings
-from policy_controller.controller.status import status_document
+from policy_controller.controller.status import Condition, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
@@ -69,6 +70,7 @@ class Operator:
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
+        self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
         self.reviewer = Reviewer(api, self.store, enforcers, clock, today)
@@ -108,6 +110,7 @@ class Operator:
                     ),
                     "events": asyncio.create_task(self.events.run(), name="events"),
                     "identity": asyncio.create_task(self.identity.run(), name="identity"),
+                    "version": asyncio.create_task(self.version.run(), name="version"),
                     "nodes": asyncio.create_task(self._serve_nodes(), name="nodes"),
                 }
                 await self._until(stop)
@@ -144,7 +147,13 @@ class Operator:
     def status(self) -> dict[str, Any]:
         """The document of /status."""
         told = complaints(self.store, self.compile_loop.without_room)
-        return status_document(self.store.cluster(), self.streams, told, self.relister.synced.is_set())
+        condition = Condition(
+            synced=self.relister.synced.is_set(),
+            kubernetes=self.version.name,
+            not_ready=list(map(str, self.reasons_not_ready())),
+            warnings=[] if self.version.warning is None else [self.version.warning],
+        )
+        return status_document(self.store.cluster(), self.streams, told, condition)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")

@@ -4,6 +4,7 @@ Knows its schema, `status/v1`. Strings from the cluster are values in it, never 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from compilers.model.cluster import Cluster
@@ -17,15 +18,29 @@ MOST_FAULTS: Final = 10
 """Of one policy. Whoever writes policies must not make the document as long as they like."""
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How the operator itself is. `kubernetes`: the cluster's version, "" until it is known."""
+
+    synced: bool
+    kubernetes: str
+    not_ready: Sequence[str]
+    """Why nodes are not served what the cluster says."""
+    warnings: Sequence[str]
+
+
 def status_document(
-    cluster: Cluster, streams: NodeStreams, told: Sequence[Complaint], synced: bool
+    cluster: Cluster, streams: NodeStreams, told: Sequence[Complaint], condition: Condition
 ) -> dict[str, Any]:
     """Nodes that exist or are connected, and policies with faults, each sorted; of many the first, and how many."""
     statuses = streams.statuses()
     names = sorted({*cluster.nodes, *statuses})
     return {
         "schema": SCHEMA,
-        "synced": synced,
+        "kubernetes": condition.kubernetes,
+        "synced": condition.synced,
+        "notReady": list(condition.not_ready),
+        "warnings": list(condition.warnings),
         "nodes": [_node(name, statuses.get(name)) for name in names],
         "policyCount": len(told),
         "policies": [

@@ -6,7 +6,7 @@ from compilers.compile import Compiler
 from compilers.model.names import DNS_SUBDOMAIN, UID
 from policy_controller.controller.complaints import complaints
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.status import MOST_FAULTS, MOST_POLICIES, status_document
+from policy_controller.controller.status import MOST_FAULTS, MOST_POLICIES, Condition, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.tests.objects import namespace, pod, policy
@@ -75,6 +75,9 @@ def test_pods_that_share_a_uid_are_all_served() -> None:
     assert rule_set.pods["same"].name == "web-1"
 
 
+WELL = Condition(synced=True, kubernetes="v1.33.0", not_ready=(), warnings=())
+
+
 def test_the_status_document_is_bounded_and_says_how_many_there_are() -> None:
     wrong = {"podSelector": {}, "ingress": [{"ports": [{"port": 0}] * 50}]}
     store = store_of(
@@ -83,7 +86,7 @@ def test_the_status_document_is_bounded_and_says_how_many_there_are() -> None:
             for number in range(MOST_POLICIES + 5)
         )
     )
-    document = status_document(store.cluster(), NodeStreams(), complaints(store, ()), synced=True)
+    document = status_document(store.cluster(), NodeStreams(), complaints(store, ()), WELL)
     assert document["policyCount"] == MOST_POLICIES + 5
     assert len(document["policies"]) == MOST_POLICIES
     assert document["policies"][0]["faultCount"] == 50
