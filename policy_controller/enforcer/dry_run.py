@@ -6,35 +6,43 @@ Knows the first step of a conversation and the phases of an apply. Reads the tab
 import asyncio
 from collections.abc import AsyncIterable, Iterator
 
+import grpc.aio
+
 from compilers.nftables.base import TABLE, Base
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render
 from compilers.nftables.transaction import Nft, Transaction, install
 from compilers.nftables.words import TableFamily
 from policy_controller.enforcer.comparison import holds_base, with_base
+from policy_controller.enforcer.credentials import Way
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates
+from policy_controller.enforcer.reach import setback
 from policy_controller.enforcer.session import Session
+from policy_controller.enforcer.stream import enforce_call
 from policy_controller.wire import enforcement_pb2 as pb
-from policy_controller.wire.channel import connect
+from policy_controller.wire.channel import secure_connect
 from policy_controller.wire.convert import decode_operator, encode_node
-from policy_controller.wire.enforcement_pb2_grpc import EnforcementStub
 
 
 class NoSnapshotError(Exception):
-    """The operator ended the stream without a word."""
+    """The operator is not reached, refuses, or ends the stream without a word; the text says which."""
 
 
-async def dry_run(node: str, operator: str, nft: Nft, base: Base, gates: UnknownGates) -> str:
+async def dry_run(node: str, way: Way, nft: Nft, base: Base, gates: UnknownGates) -> str:
     """The transactions, each under a comment that names its phase.
 
-    Raises NoSnapshotError, AioRpcError when the operator is not reached, Refused or NotAcceptedError for what it says,
-    and what Nft.list_table raises.
+    Raises NotThereYet when CA or token are missing, for nobody waits here; NoSnapshotError when no snapshot comes; Refused
+    or NotAcceptedError for what the operator says, and what Nft.list_table raises.
     """
-    session = Session(node)
-    async with connect(operator) as channel:
-        call = EnforcementStub(channel).Enforce()
-        await call.write(encode_node(session.begin_stream()))
-        message = await _first(call)
+    session, credentials = Session(node), way.files.read()
+    async with secure_connect(way.operator, credentials.trust) as channel:
+        call = enforce_call(channel, credentials.token)
+        try:
+            await call.write(encode_node(session.begin_stream()))
+            message = await _first(call)
+        except grpc.aio.AioRpcError as error:
+            failed = setback(error.code(), error.details() or "", channel.get_state())
+            raise NoSnapshotError(failed.sentence) from error
     rule_set = session.judge(decode_operator(message)).rule_set
     closed = gates.closed(Knowledge.CURRENT, rule_set, NOBODY, 0.0)
     return await asyncio.to_thread(lambda: _text(nft, base, render(rule_set, base, closed)))

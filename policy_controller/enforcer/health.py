@@ -17,6 +17,7 @@ from policy_controller.enforcer.gates import Knowledge
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding
+from policy_controller.enforcer.reach import Reach
 from policy_controller.wire.channel import HostPort
 from policy_controller.wire.refused import plain
 
@@ -43,6 +44,7 @@ class Health:
 
     enforcement: Enforcement
     kernel: Kernel
+    reach: Reach
     metrics: Metrics
     look: Callable[[], Awaitable[tuple[Finding, ...]]]
     tasks: Mapping[str, "asyncio.Task[Any]"]
@@ -74,7 +76,10 @@ class Health:
         refused = self.enforcement.session.refused
         if refused is not None:
             return f"generation {refused.generation} is not in force: {refused.object}: {refused.reason}"
-        return KNOWLEDGE_SENTENCES[self.enforcement.session.knowledge]
+        sentence = KNOWLEDGE_SENTENCES[self.enforcement.session.knowledge]
+        if sentence is None or self.reach.trouble is None:
+            return sentence
+        return f"{sentence} ({self.reach.trouble})"
 
 
 KNOWLEDGE_SENTENCES: Final[Mapping[Knowledge, str | None]] = {

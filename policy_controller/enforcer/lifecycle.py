@@ -20,6 +20,7 @@ from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.late_interfaces import late_findings, until_late
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
+from policy_controller.enforcer.reach import Reach
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.settings import Settings
 from policy_controller.enforcer.stream import follow
@@ -38,6 +39,7 @@ async def live(
     Raises ListenError when the address of health and metrics cannot be listened on.
     """
     clock, metrics = SystemClock(), Metrics()
+    reach = Reach(metrics)
     kernel = Kernel(nft, connections, base, clock)
     enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
 
@@ -45,7 +47,7 @@ async def live(
         await enforcement.adopt()
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
-            group.create_task(follow(str(settings.operator), enforcement, clock, SystemRandom()))
+            group.create_task(follow(settings.way, enforcement, reach, clock, SystemRandom()))
 
     detected = settings.pod_interfaces is None
 
@@ -68,7 +70,7 @@ async def live(
     tasks: list[asyncio.Task[Any]] = [enforcing, stopping]
     if detected:
         tasks.append(asyncio.create_task(detect_again()))
-    health = Health(enforcement, kernel, metrics, look, {"enforce": enforcing})
+    health = Health(enforcement, kernel, reach, metrics, look, {"enforce": enforcing})
     try:
         async with serving(health, settings.listen):
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

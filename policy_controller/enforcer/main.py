@@ -10,7 +10,6 @@ import sys
 from typing import Final
 
 import click
-import grpc.aio
 
 import nft_templates
 from compilers.nftables.base import Base, BaseSettings, base_tables
@@ -18,6 +17,7 @@ from compilers.nftables.lexer import ReadError
 from compilers.nftables.transaction import Nft, NftRejectedError
 from compilers.nftables.words import InvalidNftError
 from policy_controller.enforcer.conntrack import Conntrack
+from policy_controller.enforcer.credentials import NotThereYet
 from policy_controller.enforcer.dry_run import NoSnapshotError, dry_run
 from policy_controller.enforcer.health import ListenError
 from policy_controller.enforcer.interfaces import detect
@@ -89,8 +89,6 @@ def _preflight(nft: Nft, base: Base, interfaces: tuple[str, ...]) -> None:
 
 def _dry_run(settings: Settings, nft: Nft, base: Base) -> str:
     try:
-        return asyncio.run(dry_run(settings.node, str(settings.operator), nft, base, settings.gates))
-    except grpc.aio.AioRpcError as error:
-        raise click.ClickException(f"the operator at {settings.operator} is not reached") from error
-    except (NoSnapshotError, NotAcceptedError, Refused, NftRejectedError, ReadError) as error:
+        return asyncio.run(dry_run(settings.node, settings.way, nft, base, settings.gates))
+    except (NoSnapshotError, NotThereYet, NotAcceptedError, Refused, NftRejectedError, ReadError) as error:
         raise click.ClickException(plain(str(error))) from error

@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from policy_controller.enforcer.kernel import Phase
+from policy_controller.enforcer.obstacles import Obstacle
 from policy_controller.wire.messages import NackCause
 
 PREFIX: Final = "policy_enforcer"
@@ -61,8 +62,16 @@ class Metrics:
             "Attempts to end connections that failed",
             registry=self._registry,
         )
+        self._failures = Counter(
+            f"{PREFIX}_stream_failures",
+            "Streams to the operator that ended or did not come about",
+            ["reason"],
+            registry=self._registry,
+        )
         for cause in NackCause:
             self._nacks.labels(cause.value)
+        for obstacle in Obstacle:
+            self._failures.labels(obstacle.value)
 
     def text(self) -> bytes:
         """The metrics in the text format of Prometheus."""
@@ -99,6 +108,10 @@ class Metrics:
     def connected(self, streams: int) -> None:
         """So many streams stand: 0 or 1."""
         self._connected.set(streams)
+
+    def stream_failed(self, obstacle: Obstacle) -> None:
+        """A stream to the operator has ended or did not come about."""
+        self._failures.labels(obstacle.value).inc()
 
     def overdue(self, pods: int) -> None:
         """So many pods have been without an address for too long to close unknown addresses."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from policy_controller.enforcer.credentials import CredentialFiles, Way
 from policy_controller.enforcer.gates import UnknownGates, UnknownPods
 from policy_controller.logs import LogFormat, LogLevel
 from policy_controller.settings import kinds
@@ -33,8 +34,8 @@ class Settings:
     """How an enforcer is run."""
 
     node: str = setting(kinds.NODE_NAME, "Name of this node, as the API has it.", variable="NODE_NAME")
-    operator: HostPort | str = setting(
-        kinds.HOST_PORT_OR_SOCKET,
+    operator: HostPort = setting(
+        kinds.HOST_PORT,
         "Where the operator listens.",
         Derived(
             "the Service: `POLICY_CONTROLLER_SERVICE_HOST` and `POLICY_CONTROLLER_SERVICE_PORT`", _service
@@ -82,6 +83,11 @@ class Settings:
     log_level: LogLevel = setting(
         kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
     )
+
+    @property
+    def way(self) -> Way:
+        """Where the operator is, and by what it is believed and shown who this is."""
+        return Way(self.operator, CredentialFiles(self.ca, self.token, self.server_name))
 
     @property
     def gates(self) -> UnknownGates:

@@ -4,7 +4,6 @@ Knows channels, streams and waiting between them. Knows nothing of what messages
 """
 
 import asyncio
-import logging
 from random import Random
 from typing import Final
 
@@ -12,14 +11,20 @@ import grpc
 import grpc.aio
 
 from policy_controller.clock import Clock
+from policy_controller.enforcer.credentials import (
+    LOOK_SECONDS,
+    CredentialFiles,
+    NotThereYet,
+    Way,
+    obtain,
+)
 from policy_controller.enforcer.enforcement import Enforcement
+from policy_controller.enforcer.reach import Reach, Setback, setback
 from policy_controller.wire import enforcement_pb2 as pb
-from policy_controller.wire.channel import connect
+from policy_controller.wire.channel import AUTHORIZATION, BEARER, secure_connect
 from policy_controller.wire.convert import encode_node
 from policy_controller.wire.enforcement_pb2_grpc import EnforcementStub
-from policy_controller.wire.refused import plain
-
-log = logging.getLogger(__name__)
+from policy_controller.wire.messages import FreshToken, NodeMessage
 
 SHORTEST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 20.0
@@ -48,27 +53,76 @@ class Backoff:
         return self._random.uniform(longest / 2, longest)
 
 
-async def follow(operator: str, enforcement: Enforcement, clock: Clock, random: Random) -> None:
-    """Keep a stream to the operator at that address, and do what it says. Ends only by cancellation."""
+def enforce_call(channel: grpc.aio.Channel, token: str) -> Call:
+    """A call that shows this token."""
+    return EnforcementStub(channel).Enforce(metadata=((AUTHORIZATION, BEARER + token),))
+
+
+async def follow(way: Way, enforcement: Enforcement, reach: Reach, clock: Clock, random: Random) -> None:
+    """Keep a stream to the operator, and do what it says. Ends only by cancellation."""
     backoff = Backoff(random)
     while True:
-        async with connect(operator) as channel:
+        credentials = await obtain(way.files, clock, reach.wait_for)
+        async with secure_connect(way.operator, credentials.trust) as channel:
+            conversation = Conversation(channel, enforcement, reach, backoff)
             try:
-                await _converse(EnforcementStub(channel).Enforce(), enforcement, backoff)
-                log.info("the operator has ended the stream")
-            except grpc.aio.AioRpcError as error:
-                log.info("no stream to the operator: %s", plain(error.details() or error.code().name))
-            except asyncio.InvalidStateError:
-                # What grpc.aio raises for a write to a call that has ended while the message was carried out.
-                log.info("no stream to the operator: it ended before it could be answered")
+                reach.fail(await conversation.hold(credentials.token, way.files, clock))
             finally:
                 enforcement.end_stream()
         await clock.sleep(backoff.next_wait())
 
 
-async def _converse(call: Call, enforcement: Enforcement, backoff: Backoff) -> None:
-    await call.write(encode_node(enforcement.begin_stream()))
-    enforcement.note_connected()
-    async for message in call:
-        backoff.succeeded()
-        await call.write(encode_node(await enforcement.receive(message)))
+class Conversation:
+    """One stream: what arrives is carried out and answered, and between the answers fresh tokens are shown."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, enforcement: Enforcement, reach: Reach, backoff: Backoff
+    ) -> None:
+        self._channel = channel
+        self._enforcement = enforcement
+        self._reach = reach
+        self._backoff = backoff
+        self._turn = asyncio.Lock()
+
+    async def hold(self, token: str, files: CredentialFiles, clock: Clock) -> Setback:
+        """Begin a stream with this token and keep it; returns why it has ended."""
+        call = enforce_call(self._channel, token)
+        async with asyncio.TaskGroup() as group:
+            showing = group.create_task(self._show_tokens(call, token, files, clock))
+            try:
+                return await self._converse(call)
+            finally:
+                showing.cancel()
+
+    async def _converse(self, call: Call) -> Setback:
+        try:
+            await self._write(call, self._enforcement.begin_stream())
+            self._enforcement.note_connected()
+            async for message in call:
+                self._backoff.succeeded()
+                self._reach.succeed()
+                await self._write(call, await self._enforcement.receive(message))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The latter is raised by a write to a call that has ended while the message was carried out.
+            pass
+        return setback(await call.code(), await call.details() or "", self._channel.get_state())
+
+    async def _show_tokens(self, call: Call, shown: str, files: CredentialFiles, clock: Clock) -> None:
+        while True:
+            await clock.sleep(LOOK_SECONDS)
+            try:
+                token = files.read_token()
+                if token != shown:
+                    await self._write(call, FreshToken(token))
+                    shown = token
+            except NotThereYet:
+                # The stream stands by the last one. Whoever needs another at the next attempt waits for it.
+                continue
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                # The call has ended; whoever reads it hears why.
+                return
+
+    async def _write(self, call: Call, message: NodeMessage) -> None:
+        # A call takes one message at a time, and a token may come while an answer is being written.
+        async with self._turn:
+            await call.write(encode_node(message))

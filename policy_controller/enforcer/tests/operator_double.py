@@ -1,20 +1,70 @@
-"""An operator that says what a test tells it to, over a real server on a Unix socket."""
+"""An operator that says what a test tells it to, over a real server; and the files by which enforcers reach it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
 import grpc.aio
 
+from policy_controller.enforcer.credentials import CredentialFiles, Way
+from policy_controller.testing.credentials import SERVER_NAME, Authority
 from policy_controller.wire import enforcement_pb2 as pb
-from policy_controller.wire.channel import listen, new_server
+from policy_controller.wire.channel import AUTHORIZATION, Certificate, HostPort, new_server, secure_listen
 from policy_controller.wire.convert import decode_node, encode_operator
 from policy_controller.wire.enforcement_pb2_grpc import EnforcementServicer, add_EnforcementServicer_to_server
 from policy_controller.wire.messages import Hello, NodeMessage, OperatorMessage
 
 DEADLINE = 10.0
 Result = TypeVar("Result")
+FIRST_TOKEN = "first-secret-of-the-node"
+LOOPBACK = HostPort("127.0.0.1", 0)
+
+
+class Site:
+    """Where an operator of an authority can be found, and what an enforcer is given to find it."""
+
+    def __init__(self, folder: Path, operator: HostPort, server_name: str = SERVER_NAME) -> None:
+        self.authority = Authority()
+        self.way = Way(operator, CredentialFiles(folder / "ca.crt", folder / "token", server_name))
+        self.give_ca(self.authority.pem)
+        self.give_token(FIRST_TOKEN)
+
+    def give_ca(self, content: bytes) -> None:
+        """The file of the authorities is replaced, as a kubelet does it."""
+        _replace(self.way.files.ca, content)
+
+    def give_token(self, text: str) -> None:
+        """The file of the token is replaced."""
+        _replace(self.way.files.token, text.encode())
+
+    def flags(self) -> tuple[str, ...]:
+        """What the enforcer's command is told."""
+        files = self.way.files
+        return (
+            *("--operator", str(self.way.operator), "--server-name", files.server_name),
+            *("--ca", str(files.ca), "--token", str(files.token)),
+        )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+
+
+@contextmanager
+def reserved() -> Iterator[HostPort]:
+    """An address of this machine on which nobody listens but who is told of it."""
+    with socket.socket() as held:
+        # Servers of gRPC set it too, so they may listen beside this socket, which does not.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((LOOPBACK.host, LOOPBACK.port))
+        yield HostPort(*held.getsockname())
 
 
 class Stream:
@@ -24,6 +74,12 @@ class Stream:
         self._context = context
         self.heard: asyncio.Queue[NodeMessage] = asyncio.Queue()
         self.over = asyncio.Event()
+        self.status = (grpc.StatusCode.OK, "")
+
+    @property
+    def authorization(self) -> str:
+        """What the node showed as the stream began."""
+        return str(dict(self._context.invocation_metadata() or ())[AUTHORIZATION])
 
     async def hear(self) -> NodeMessage:
         """The next thing the node says."""
@@ -40,6 +96,11 @@ class Stream:
 
     def end(self) -> None:
         """Hang up."""
+        self.over.set()
+
+    def refuse(self, code: grpc.StatusCode, reason: str) -> None:
+        """Hang up and say why."""
+        self.status = (code, reason)
         self.over.set()
 
     async def listen(self) -> None:
@@ -76,14 +137,27 @@ class OperatorDouble(EnforcementServicer):
         await asyncio.wait((listening, ending), return_when=asyncio.FIRST_COMPLETED)
         for task in (listening, ending):
             task.cancel()
+        if stream.status[0] is not grpc.StatusCode.OK:
+            await context.abort(*stream.status)
+
+
+def beside(listen: Callable[[], int]) -> int:
+    """Listen where the test is."""
+    return listen()
 
 
 @asynccontextmanager
-async def serving(address: str) -> AsyncIterator[OperatorDouble]:
-    """An operator that listens at the address for the length of the block."""
+async def serving(
+    site: Site, where: Callable[[Callable[[], int]], int] = beside, certificate: Certificate | None = None
+) -> AsyncIterator[OperatorDouble]:
+    """An operator that listens where the site says for the length of the block; `where` listens in another namespace.
+
+    Without a certificate it has a new one of the site's authority.
+    """
     double, server = OperatorDouble(), new_server()
     add_EnforcementServicer_to_server(double, server)
-    listen(server, address)
+    shown = certificate or site.authority.certificate()
+    where(lambda: secure_listen(server, site.way.operator, lambda: shown))
     await server.start()
     try:
         yield double

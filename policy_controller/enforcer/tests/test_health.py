@@ -17,7 +17,9 @@ from policy_controller.enforcer.gates import UnknownGates
 from policy_controller.enforcer.health import Health, ListenError, serving
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
+from policy_controller.enforcer.obstacles import Obstacle
 from policy_controller.enforcer.preflight import Finding, Weight
+from policy_controller.enforcer.reach import Reach, Setback
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.tests.operator_double import DEADLINE, until
 from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, base
@@ -58,6 +60,7 @@ class Node:
     clock: FakeClock
     kernel: Kernel
     enforcement: Enforcement
+    reach: Reach
     task: "asyncio.Task[None]"
     url: str = ""
     missing: list[Finding] = field(default_factory=list)
@@ -80,8 +83,9 @@ async def node() -> AsyncIterator[Node]:
     kernel = Kernel(nft, connections, BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
     task = asyncio.create_task(asyncio.Event().wait())
-    one = Node(nft, connections, clock, kernel, enforcement, asyncio.create_task(enforcement.keep_gates()))
-    health = Health(enforcement, kernel, metrics, one.look, {"enforce": one.task})
+    gates = asyncio.create_task(enforcement.keep_gates())
+    one = Node(nft, connections, clock, kernel, enforcement, Reach(metrics), gates)
+    health = Health(enforcement, kernel, one.reach, metrics, one.look, {"enforce": one.task})
     async with serving(health, HostPort("127.0.0.1", 0)) as (host, port):
         one.url = f"http://{host}:{port}"
         try:
@@ -106,6 +110,31 @@ async def test_a_node_is_ready_once_the_last_word_of_the_operator_is_in_force() 
         status, text = await one.ask("/readyz")
         assert (status, "not the operator's last word" in text) == (503, True)
         assert await one.ask("/healthz") == (200, "ok\n")
+
+
+async def test_a_node_that_does_not_get_to_its_operator_says_why() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.reach.wait_for("the CA: /ca.crt is not there")
+        status, text = await one.ask("/readyz")
+        assert status == 503
+        assert "every pod is open until the operator" in text
+        assert text.endswith("(waiting for the CA: /ca.crt is not there)\n")
+        one.reach.fail(
+            Setback(Obstacle.UNAUTHENTICATED, "the operator does not accept the token: it has expired")
+        )
+        assert "does not accept the token: it has expired" in (await one.ask("/readyz"))[1]
+        assert (
+            'policy_enforcer_stream_failures_total{reason="unauthenticated"} 1.0'
+            in (await one.ask("/metrics"))[1]
+        )
+        one.enforcement.begin_stream()
+        await one.snapshot(1)
+        one.enforcement.end_stream()
+        assert "expired" in (await one.ask("/readyz"))[1]
+        one.reach.succeed()
+        assert "(" not in (await one.ask("/readyz"))[1]
+        assert (await one.ask("/healthz"))[0] == 200
 
 
 async def test_a_precondition_that_goes_away_is_seen_at_the_next_question() -> None:
@@ -194,7 +223,7 @@ async def test_metrics_hold_numbers_and_no_names() -> None:
 async def test_only_an_address_that_cannot_be_listened_on_is_told_as_such() -> None:
     async with node() as one:
         host, port = one.url.removeprefix("http://").split(":")
-        health = Health(one.enforcement, one.kernel, Metrics(), one.look, {})
+        health = Health(one.enforcement, one.kernel, one.reach, Metrics(), one.look, {})
         with pytest.raises(ListenError, match="address already in use"):
             async with serving(health, HostPort(host, int(port))):
                 pass

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 
+import grpc
 import pytest
 from click.testing import CliRunner
 from pyroute2 import IPRoute
@@ -25,10 +26,20 @@ from policy_controller.enforcer.gates import BOTH
 from policy_controller.enforcer.interfaces import detect
 from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.enforcer.main import main
-from policy_controller.enforcer.tests.operator_double import DEADLINE, serving, until
-from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED
+from policy_controller.enforcer.preflight import CAP_NET_ADMIN
+from policy_controller.enforcer.tests.operator_double import (
+    DEADLINE,
+    FIRST_TOKEN,
+    OperatorDouble,
+    Site,
+    serving,
+    until,
+)
+from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, WEB_SUCCEEDED
+from policy_controller.testing.credentials import Authority
 from policy_controller.testing.namespaces import PrivateNamespace
-from policy_controller.wire.messages import Ack, Hello, SnapshotMessage, Stands
+from policy_controller.wire.channel import HostPort
+from policy_controller.wire.messages import Ack, FreshToken, Hello, SnapshotMessage, Stands
 
 FD_SETSIZE = 1024
 SNAPSHOT = SnapshotMessage(1, Stands(1, 1, 1), WEB_ISOLATED)
@@ -43,12 +54,20 @@ BASE = base_tables(
 )
 
 
-class Host:
-    """A node: a network namespace with loopback, and what is found in it."""
+GIVEN = ("--node", NODE, "--operator", "127.0.0.1:9473")
+CONTAINED = (
+    *("unshare", "--mount", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"),
+    *("setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"),
+)
+"""Before a command: what a container of the manifests may do. Root has the capabilities of its bounding set."""
 
-    def __init__(self, network: PrivateNamespace, address: str) -> None:
+
+class Host:
+    """A node: a network namespace with loopback, where an operator may listen too, and what is found in it."""
+
+    def __init__(self, network: PrivateNamespace, folder: Path) -> None:
+        self.site = Site(folder, HostPort("127.0.0.1", 9473))
         self._network = network
-        self._address = address
         self._nft = LibNft()
         network.run(self._loopback_up)
 
@@ -58,21 +77,33 @@ class Host:
         )
         return Tables(inet, bridge) if inet is not None and bridge is not None else None
 
+    def operator(self) -> AbstractAsyncContextManager[OperatorDouble]:
+        """An operator for the length of the block."""
+        return serving(self.site, where=self._network.run)
+
     def ready(self) -> tuple[int, str]:
         """What /readyz answers on the default address."""
         return self._network.run(self._ask)
 
+    async def told(self, words: str) -> None:
+        """Return when /readyz says so."""
+        async with asyncio.timeout(DEADLINE):
+            while words not in (await asyncio.to_thread(self.ready))[1]:
+                pass
+
     def start(
         self, *flags: str, before: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
     ) -> "subprocess.Popen[str]":
-        command = (*before, *program, "--node", NODE, "--operator", self._address, *flags)
+        command = (*before, *program, "--node", NODE, *self.site.flags(), *flags)
         return self._network.run(
             lambda: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - the program under test
         )
 
     @contextmanager
-    def running(self, *flags: str, program: tuple[str, ...] = PROGRAM) -> Iterator["subprocess.Popen[str]"]:
-        process = self.start(*flags, program=program)
+    def running(
+        self, *flags: str, before: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+    ) -> Iterator["subprocess.Popen[str]"]:
+        process = self.start(*flags, before=before, program=program)
         try:
             yield process
         finally:
@@ -95,27 +126,31 @@ class Host:
 
     @staticmethod
     def _ask() -> tuple[int, str]:
+        """Status 0: nobody listens."""
         try:
             with urllib.request.urlopen("http://127.0.0.1:9470/readyz", timeout=DEADLINE) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             return error.code, error.read().decode()
+        except URLError:
+            return 0, ""
+
+
+def held_by(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """What the kernel says of a process (proc_pid_status(5))."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return {name: value for name, _, value in (line.partition(":\t") for line in lines)}
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> str:
-    return f"unix://{tmp_path}/operator.sock"
-
-
-@pytest.fixture
-def host(address: str) -> Iterator[Host]:
+def host(tmp_path: Path) -> Iterator[Host]:
     with PrivateNamespace() as network:
-        yield Host(network, address)
+        yield Host(network, tmp_path)
 
 
 @pytest.mark.kernel
-async def test_rules_outlive_the_process_and_the_next_one_adopts_them(host: Host, address: str) -> None:
-    async with serving(address) as operator:
+async def test_rules_outlive_the_process_and_the_next_one_adopts_them(host: Host) -> None:
+    async with host.operator() as operator:
         with host.running() as process:
             stream, hello = await operator.next_stream()
             assert hello == Hello(NODE)
@@ -140,10 +175,9 @@ async def test_rules_outlive_the_process_and_the_next_one_adopts_them(host: Host
 @pytest.mark.kernel
 async def test_a_node_that_never_met_its_operator_is_open_and_not_ready(host: Host) -> None:
     with host.running():
-        await until(lambda: host.tables() is not None)
+        await host.told("every pod is open")
         assert host.tables() == Tables(BASE.inet, BASE.bridge)
-        status, text = await asyncio.to_thread(host.ready)
-        assert (status, "every pod is open" in text) == (503, True)
+        assert (await asyncio.to_thread(host.ready))[0] == 503
 
 
 @pytest.mark.kernel
@@ -157,7 +191,7 @@ async def test_pods_of_a_routed_network_that_come_later_are_met_after_a_new_star
     with host.running(program=LOOKING_OFTEN) as process:
         await until(lambda: host.tables() != Tables(BASE.inet, BASE.bridge))
         # It is ended for nothing else, and not by detecting the same again.
-        assert "every pod is open" in (await asyncio.to_thread(host.ready))[1]
+        await host.told("every pod is open")
         assert process.poll() is None
 
 
@@ -165,8 +199,7 @@ async def test_pods_of_a_routed_network_that_come_later_are_met_after_a_new_star
 async def test_interfaces_that_were_given_are_not_detected_again(host: Host) -> None:
     host.add_pod_link()
     with host.running("--pod-interfaces", "cni0", program=LOOKING_OFTEN) as process:
-        await until(lambda: host.tables() is not None)
-        assert "every pod is open" in (await asyncio.to_thread(host.ready))[1]
+        await host.told("every pod is open")
         assert process.poll() is None
 
 
@@ -183,8 +216,8 @@ async def test_no_descriptor_can_be_numbered_so_high_that_libnftables_ends_the_p
 
 
 @pytest.mark.kernel
-async def test_a_dry_run_prints_nft_and_leaves_the_kernel_alone(host: Host, address: str) -> None:
-    async with serving(address) as operator:
+async def test_a_dry_run_prints_nft_and_leaves_the_kernel_alone(host: Host) -> None:
+    async with host.operator() as operator:
         process = host.start("--dry-run")
         reading = asyncio.create_task(asyncio.to_thread(process.communicate, None, DEADLINE))
         stream, _ = await operator.next_stream()
@@ -198,11 +231,64 @@ async def test_a_dry_run_prints_nft_and_leaves_the_kernel_alone(host: Host, addr
 
 
 @pytest.mark.kernel
+def test_a_dry_run_waits_for_nobody(host: Host) -> None:
+    host.site.way.files.ca.unlink()
+    process = host.start("--dry-run")
+    _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    assert f"Error: the CA: {host.site.way.files.ca} is not there\n" in said
+
+
+@pytest.mark.kernel
 def test_without_the_capability_the_process_ends_with_the_remedy(host: Host) -> None:
     process = host.start(before=("setpriv", "--bounding-set=-net_admin"))
     _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     assert "CAP_NET_ADMIN is missing: add NET_ADMIN" in said
+
+
+@pytest.mark.kernel
+async def test_a_container_as_the_manifests_have_it_is_enough_to_enforce(host: Host) -> None:
+    """Root without its powers but CAP_NET_ADMIN, none to be gained, and nowhere to write."""
+    async with host.operator() as operator:
+        with host.running(before=CONTAINED) as process:
+            stream, _ = await operator.next_stream()
+            held = held_by(process)
+            assert {held[name] for name in ("CapEff", "CapPrm", "CapBnd")} == {f"{1 << CAP_NET_ADMIN:016x}"}
+            assert held["NoNewPrivs"] == "1"
+            assert await stream.say(SNAPSHOT) == Ack(1, digest_of(WEB_ISOLATED))
+            assert host.tables() == render(WEB_ISOLATED, BASE)
+            # Addresses that changed hands have the kernel's connections walked over.
+            assert await stream.say(SnapshotMessage(2, Stands(2, 2, 2), WEB_SUCCEEDED)) == Ack(
+                2, digest_of(WEB_SUCCEEDED)
+            )
+            assert await asyncio.to_thread(host.ready) == (200, "ok\n")
+            host.site.give_token("second-secret-of-the-node")
+            assert await stream.hear() == FreshToken("second-secret-of-the-node")
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, DEADLINE) == 0
+
+
+@pytest.mark.kernel
+async def test_what_stands_between_is_logged_and_no_token_ever_is(host: Host) -> None:
+    host.site.way.files.ca.unlink()
+    async with host.operator() as operator:
+        with host.running("--log-level", "debug") as process:
+            await host.told("waiting for the CA")
+            host.site.give_ca(Authority().pem)
+            await host.told("is not one that the CA file vouches for")
+            host.site.give_ca(host.site.authority.pem)
+            stream, _ = await operator.next_stream()
+            stream.refuse(grpc.StatusCode.UNAUTHENTICATED, "the token has expired")
+            stream, _ = await operator.next_stream()
+            assert isinstance(await stream.say(SNAPSHOT), Ack)
+            assert await asyncio.to_thread(host.ready) == (200, "ok\n")
+            process.send_signal(signal.SIGTERM)
+            _, said = await asyncio.to_thread(process.communicate, None, DEADLINE)
+    assert "waiting for the CA" in said
+    assert "is not one that the CA file vouches for" in said
+    assert "the operator does not accept the token: the token has expired" in said
+    assert FIRST_TOKEN not in said
 
 
 @pytest.mark.parametrize(
@@ -215,7 +301,7 @@ def test_without_the_capability_the_process_ends_with_the_remedy(host: Host) -> 
         (("--node", NODE, "--listen", "nowhere"), "'nowhere' is not of the form HOST:PORT"),
         (("--node", NODE, "--unknown-pods", "maybe"), '--unknown-pods: "maybe" is not one of drop, allow'),
         (("--node", NODE, "--unknown-wait", "-1"), "--unknown-wait: is not a number of at least 0"),
-        (("--node", NODE, "--pod-interfaces", 'cni0"; flush'), "cni0"),
+        ((*GIVEN, "--pod-interfaces", 'cni0"; flush'), "cni0"),
     ],
 )
 def test_wrong_flags_are_named(flags: tuple[str, ...], words: str) -> None:

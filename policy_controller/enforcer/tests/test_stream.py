@@ -1,32 +1,31 @@
-"""The conversation over a real gRPC stream on a Unix socket."""
+"""The conversation over a real gRPC stream, once there is one (test_way_in.py: how it comes about)."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from random import SystemRandom
 
+import grpc.aio
 import pytest
 
-from compilers.nftables.render import Tables, render
+from compilers.nftables.render import render
 from compilers.nftables.table import Table
 from compilers.nftables.transaction import Transaction
 from compilers.nftables.words import TableFamily
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.clock import Clock, SystemClock
+from policy_controller.clock import SystemClock
+from policy_controller.enforcer import stream as stream_module
+from policy_controller.enforcer.credentials import LOOK_SECONDS
 from policy_controller.enforcer.dry_run import dry_run
-from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import BOTH, UnknownGates
 from policy_controller.enforcer.kernel import Kernel
-from policy_controller.enforcer.metrics import Metrics
-from policy_controller.enforcer.session import Session
-from policy_controller.enforcer.stream import LONGEST_WAIT, SHORTEST_WAIT, Backoff, follow
-from policy_controller.enforcer.tests.operator_double import serving, until
-from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED, base
+from policy_controller.enforcer.stream import LONGEST_WAIT, SHORTEST_WAIT, Backoff, enforce_call
+from policy_controller.enforcer.tests.node import BASE, node
+from policy_controller.enforcer.tests.operator_double import Site, reserved, serving, until
+from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.wire.convert import encode_operator
@@ -41,34 +40,23 @@ from policy_controller.wire.messages import (
     Stands,
 )
 
-BASE = base()
 STANDS = Stands(1, 1, 1)
 FIRST = SnapshotMessage(1, STANDS, WEB_ISOLATED)
 SECOND = DeltaMessage(1, 2, STANDS, digest_of(WEB_CHANGED), difference(WEB_ISOLATED, WEB_CHANGED))
 
 
-SYSTEM = SystemClock()
-
-
 class Impatient(SystemClock):
-    """Never waits, and notes for how long it was to wait."""
+    """Waits for files only, and notes for how long it was to wait otherwise."""
 
     def __init__(self) -> None:
         self.waits: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
+        if seconds == LOOK_SECONDS:
+            await super().sleep(seconds)
+            return
         self.waits.append(seconds)
         await asyncio.sleep(0)
-
-
-@dataclass
-class Node:
-    nft: FakeNft
-    task: "asyncio.Task[None]"
-
-    def tables(self) -> Tables | None:
-        inet, bridge = (self.nft.list_table(family, BASE.inet.name) for family in TableFamily)
-        return Tables(inet, bridge) if inet is not None and bridge is not None else None
 
 
 class HeldUp(FakeNft):
@@ -93,35 +81,14 @@ class HeldUp(FakeNft):
         super().run(transaction)
 
 
-@asynccontextmanager
-async def node(address: str, clock: Clock = SYSTEM, nft: FakeNft | None = None) -> AsyncIterator[Node]:
-    """An enforcer on a fake kernel that follows the operator at the address."""
-    nft, metrics = nft or FakeNft(), Metrics()
-    kernel = Kernel(nft, FakeConnections(), BASE, clock)
-    enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
-
-    async def enforce() -> None:
-        await enforcement.adopt()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(enforcement.keep_gates())
-            group.create_task(follow(address, enforcement, clock, SystemRandom()))
-
-    task = asyncio.create_task(enforce())
-    try:
-        yield Node(nft, task)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        kernel.close()
-
-
 @pytest.fixture
-def address(tmp_path: Path) -> str:
-    return f"unix://{tmp_path}/operator.sock"
+def site(tmp_path: Path) -> Iterator[Site]:
+    with reserved() as address:
+        yield Site(tmp_path, address)
 
 
-async def test_a_stream_begins_with_hello_and_each_message_is_answered(address: str) -> None:
-    async with serving(address) as operator, node(address) as one:
+async def test_a_stream_begins_with_hello_and_each_message_is_answered(site: Site) -> None:
+    async with serving(site) as operator, node(site) as one:
         stream, hello = await operator.next_stream()
         assert hello == Hello(NODE)
         assert await stream.say(FIRST) == Ack(1, digest_of(WEB_ISOLATED))
@@ -130,8 +97,8 @@ async def test_a_stream_begins_with_hello_and_each_message_is_answered(address: 
         assert one.tables() == render(WEB_CHANGED, BASE)
 
 
-async def test_a_refused_message_does_not_end_the_stream(address: str) -> None:
-    async with serving(address) as operator, node(address):
+async def test_a_refused_message_does_not_end_the_stream(site: Site) -> None:
+    async with serving(site) as operator, node(site):
         stream, _ = await operator.next_stream()
         newer = encode_operator(FIRST)
         newer.protocol_version = 2
@@ -145,9 +112,9 @@ async def test_a_refused_message_does_not_end_the_stream(address: str) -> None:
 
 
 async def test_the_rules_stay_when_the_operator_hangs_up_and_the_next_stream_says_what_is_in_force(
-    address: str,
+    site: Site,
 ) -> None:
-    async with serving(address) as operator, node(address) as one:
+    async with serving(site) as operator, node(site) as one:
         stream, _ = await operator.next_stream()
         await stream.say(FIRST)
         stream.end()
@@ -158,9 +125,17 @@ async def test_the_rules_stay_when_the_operator_hangs_up_and_the_next_stream_say
         assert one.tables() == render(WEB_ISOLATED, BASE)
 
 
-async def test_an_operator_that_ends_before_it_is_answered_is_followed_again(address: str) -> None:
-    kernel = HeldUp()
-    async with serving(address) as operator, node(address, nft=kernel) as one:
+async def test_an_operator_that_ends_before_it_is_answered_is_followed_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel, calls = HeldUp(), list[stream_module.Call]()
+
+    def noted(channel: grpc.aio.Channel, token: str) -> stream_module.Call:
+        calls.append(enforce_call(channel, token))
+        return calls[-1]
+
+    monkeypatch.setattr(stream_module, "enforce_call", noted)
+    async with serving(site) as operator, node(site, nft=kernel) as one:
         stream, _ = await operator.next_stream()
         await stream.say(FIRST)
         kernel.hold()
@@ -168,8 +143,7 @@ async def test_an_operator_that_ends_before_it_is_answered_is_followed_again(add
         await until(kernel.reached.is_set)
         stream.end()
         saying.cancel()
-        # Nothing shows when the enforcer's end of the call has ended too; later than this it holds all the more.
-        await asyncio.sleep(0.2)
+        await until(calls[0].done)
         kernel.go()
         again, hello = await operator.next_stream()
         assert hello.in_force == InForce(2, digest_of(WEB_CHANGED), STANDS)
@@ -177,18 +151,18 @@ async def test_an_operator_that_ends_before_it_is_answered_is_followed_again(add
         assert isinstance(await again.say(SnapshotMessage(1, STANDS, WEB_CHANGED)), Ack)
 
 
-async def test_an_operator_that_comes_late_or_again_is_found(address: str) -> None:
-    async with node(address) as one:
+async def test_an_operator_that_comes_late_or_again_is_found(site: Site) -> None:
+    async with node(site) as one:
         await until(lambda: one.tables() is not None)
         for rule_set in (WEB_ISOLATED, WEB_CHANGED):
-            async with serving(address) as operator:
+            async with serving(site) as operator:
                 stream, _ = await operator.next_stream()
                 await stream.say(SnapshotMessage(1, STANDS, rule_set))
             await until(lambda held=rule_set: one.tables() == render(held, BASE, BOTH))
 
 
-async def test_the_rules_stay_when_the_enforcer_ends(address: str) -> None:
-    async with serving(address) as operator, node(address) as one:
+async def test_the_rules_stay_when_the_enforcer_ends(site: Site) -> None:
+    async with serving(site) as operator, node(site) as one:
         stream, _ = await operator.next_stream()
         await stream.say(FIRST)
     assert one.task.cancelled()
@@ -199,7 +173,7 @@ async def test_the_rules_stay_when_the_enforcer_ends(address: str) -> None:
     ("held", "first"), [(None, "# base"), (WEB_ISOLATED, ""), (WEB_CHANGED, "# prepare")]
 )
 async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
-    address: str, held: RuleSet | None, first: str
+    site: Site, held: RuleSet | None, first: str
 ) -> None:
     nft = FakeNft()
     kernel = Kernel(nft, FakeConnections(), BASE, SystemClock())
@@ -207,8 +181,8 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
         await kernel.adopt()
         await kernel.apply(render(held, BASE))
     before = [nft.list_table(family, BASE.inet.name) for family in TableFamily]
-    async with serving(address) as operator:
-        running = asyncio.create_task(dry_run(NODE, address, nft, BASE, UnknownGates()))
+    async with serving(site) as operator:
+        running = asyncio.create_task(dry_run(NODE, site.way, nft, BASE, UnknownGates()))
         stream, _ = await operator.next_stream()
         saying = asyncio.create_task(stream.say(FIRST))
         text = await running
@@ -241,9 +215,9 @@ class Told(FakeNft):
         return self._nft.list_table(family, name)
 
 
-async def test_streams_that_brought_something_are_followed_soon_and_others_ever_later(address: str) -> None:
+async def test_streams_that_brought_something_are_followed_soon_and_others_ever_later(site: Site) -> None:
     clock = Impatient()
-    async with serving(address) as operator, node(address, clock):
+    async with serving(site) as operator, node(site, clock):
         for _ in range(4):
             stream, _ = await operator.next_stream()
             await stream.say(FIRST)
