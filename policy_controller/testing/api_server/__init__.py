@@ -4,7 +4,9 @@
     store, subscriptions         versions, history, who is told
     writes, deletes, lists, watches, manners    the verbs
     patches, ownership           what a patch makes of a document, and who owns which field
-    access                       who asks, who may do what
+    features, certificates       what a server is told to do beyond keeping objects; TLS
+    access                       who asks, who may do what, what was asked
+    doors                        ports and logs of pods that somebody runs for it
     tables, views, forms         objects as they are shown
     discovery, openapi           what the server says of itself
     requests, asking, verbs, parts, following, http    the API's spelling

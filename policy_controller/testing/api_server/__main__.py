@@ -11,6 +11,7 @@ from policy_controller.testing.api_server.faults import Faults
 from policy_controller.testing.api_server.features import (
     SHORTEST_SECONDS,
     Features,
+    Kubelet,
     NodeClaims,
     Permission,
     Transport,
@@ -63,6 +64,11 @@ from policy_controller.testing.api_server.server import BOOKMARK_SECONDS, ApiSer
     show_default=True,
     help="The shortest life of a token that may be asked for.",
 )
+@click.option(
+    "--kubelet/--no-kubelet",
+    default=False,
+    help="Serve /_pods, where whoever runs pods says how their ports and logs are reached.",
+)
 def main(  # noqa: PLR0913 - one for each option
     *,
     host: str,
@@ -76,6 +82,7 @@ def main(  # noqa: PLR0913 - one for each option
     authorize: bool,
     node_claims: str,
     shortest_token_seconds: int,
+    kubelet: bool,
 ) -> None:
     """Run a development Kubernetes API server. Nothing is kept after it stops."""
     if authorize and not tls:
@@ -87,6 +94,7 @@ def main(  # noqa: PLR0913 - one for each option
         permission=Permission.AUTHORIZED if authorize else Permission.OPEN,
         node_claims=NodeClaims(node_claims),
         shortest_seconds=shortest_token_seconds,
+        kubelet=Kubelet.PLAYED if kubelet else Kubelet.NONE,
     )
     server = ApiServer(
         validate=validate,

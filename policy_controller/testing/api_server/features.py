@@ -1,6 +1,6 @@
-"""What a server does beyond keeping objects: its transport, who may do what, how its tokens look, what it tells.
+"""What a server does beyond keeping objects: its transport, who may do what, how its tokens look, whether pods run.
 
-Knows the choices. How each is done is in `certificates`, `access` and `nodes`.
+Knows the choices. How each is done is in `certificates`, `access` and `doors`.
 """
 
 import enum
@@ -31,6 +31,13 @@ class NodeClaims(enum.Enum):
     """As older clusters make them: no node, and no id of the token itself."""
 
 
+class Kubelet(enum.Enum):
+    """Whether pods run."""
+
+    NONE = "no pod runs"
+    PLAYED = "somebody runs pods, and says at /_pods how they are reached"
+
+
 SHORTEST_SECONDS: Final = 600
 """The shortest life that a real server gives a token."""
 
@@ -48,6 +55,7 @@ class Features:
     permission: Permission = Permission.OPEN
     node_claims: NodeClaims = NodeClaims.IN_TOKENS
     shortest_seconds: int = SHORTEST_SECONDS
+    kubelet: Kubelet = Kubelet.NONE
 
 
 PLAIN: Final = Features()

@@ -4,14 +4,14 @@ Knows aiohttp. What is done at a place is in `verbs` and `parts`; the one middle
 and others (faults, say) can be put around it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from policy_controller.testing.api_server import discovery, errors, openapi, requests
-from policy_controller.testing.api_server.access import Gate, Record
+from policy_controller.testing.api_server.access import Gate
 from policy_controller.testing.api_server.asking import Asked, json_response
 from policy_controller.testing.api_server.documents import JsonObject, encode
 from policy_controller.testing.api_server.errors import ApiError
@@ -24,7 +24,6 @@ from policy_controller.testing.api_server.surroundings import Clock
 from policy_controller.testing.api_server.verbs import Verbs
 
 BODY_LIMIT: Final = 3 * 1024 * 1024  # bytes; the real server's limit
-RECORD: Final = "/_access"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Answer = Callable[[Asked], Awaitable[web.StreamResponse]]
@@ -49,14 +48,16 @@ async def refusals_as_status(request: web.Request, handler: Handler) -> web.Stre
 
 
 class Face:
-    """The routes of one server."""
+    """The routes of one server; `own` are those outside of the API's paths."""
 
-    def __init__(self, verbs: Verbs, parts: Parts, clock: Clock, gate: Gate, record: Record | None) -> None:
+    def __init__(
+        self, verbs: Verbs, parts: Parts, clock: Clock, gate: Gate, own: Iterable[web.RouteDef]
+    ) -> None:
         self._verbs = verbs
         self._parts = parts
         self._clock = clock
         self._gate = gate
-        self._record = record
+        self._own = tuple(own)
 
     def application(self, *around: Middleware) -> web.Application:
         """The aiohttp application, with these middlewares around everything else."""
@@ -71,26 +72,8 @@ class Face:
                 web.route("*", "/apis/{group}/{version}/{steps:.+}", self._serve),
             ]
         )
-        if self._record is not None:
-            application.add_routes([web.get(RECORD, self._recorded), web.delete(RECORD, self._forgotten)])
+        application.add_routes(self._own)
         return application
-
-    async def _recorded(self, request: web.Request) -> web.StreamResponse:
-        """What was asked, and by whom: `/_access`, outside of the API's own paths."""
-        del request
-        return self._told()
-
-    async def _forgotten(self, request: web.Request) -> web.StreamResponse:
-        """The same, for the last time: what is asked from now on is recorded anew."""
-        del request
-        answer = self._told()
-        if self._record is not None:
-            self._record.forget()
-        return answer
-
-    def _told(self) -> web.Response:
-        rows, lost = ((), 0) if self._record is None else (self._record.rows, self._record.lost)
-        return json_response(encode({"requests": rows, "lost": lost}))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         route = request.match_info
@@ -105,9 +88,10 @@ class Face:
         if place.shape is not Shape.SUBRESOURCE:
             verb, answer = self._answers().get((place.shape, method), ("", None))
             return answer if verb in place.resource.verbs else None
-        if SUBRESOURCES[place.subresource].refused:
+        answer = self._part_answers().get((place.subresource, method))
+        if answer is None and SUBRESOURCES[place.subresource].refused:
             return self._parts.refuse
-        return self._part_answers().get((place.subresource, method))
+        return answer
 
     def _answers(self) -> Mapping[tuple[Shape, str], tuple[str, Answer]]:
         verbs = self._verbs
@@ -133,6 +117,8 @@ class Face:
             ("scale", "PATCH"): parts.patch_scale,
             ("token", "POST"): parts.token,
             ("eviction", "POST"): parts.evict,
+            ("log", "GET"): parts.log,
+            ("portforward", "GET"): parts.forward_ports,
         }
 
 

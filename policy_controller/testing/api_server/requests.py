@@ -173,6 +173,18 @@ def read_include(query: Mapping[str, str]) -> Include:
     return Include(text)
 
 
+def read_log(query: Mapping[str, str]) -> tuple[int | None, bool]:
+    """How many lines of a log's end are wanted (None: all of it), and whether those to come are.
+
+    Raises:
+        ApiError: 400.
+    """
+    tail = _number(query, "tailLines")
+    if tail is not None and tail < 0:
+        raise errors.bad_request(f'tailLines: "{tail}" must be greater than or equal to 0')
+    return tail, _flag(query, "follow") is True
+
+
 def wants_watch(query: Mapping[str, str]) -> bool:
     """Whether a GET of a collection is a watch."""
     return _flag(query, "watch") is True

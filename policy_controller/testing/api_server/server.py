@@ -24,13 +24,22 @@ from policy_controller.testing.api_server.access import (
     Tokens,
 )
 from policy_controller.testing.api_server.access.rbac import Authorizer
+from policy_controller.testing.api_server.access.telling import Telling
 from policy_controller.testing.api_server.access.tokens import AUDIENCE, LIFETIME_SECONDS
 from policy_controller.testing.api_server.certificates import USUAL_NAMES, CertificateAuthority
 from policy_controller.testing.api_server.deletes import DeleteOptions, Deleter
 from policy_controller.testing.api_server.documents import JsonObject, alone, body_of, metadata_of
+from policy_controller.testing.api_server.doors import Doors
+from policy_controller.testing.api_server.doors.control import Control
 from policy_controller.testing.api_server.faults import Faults
 from policy_controller.testing.api_server.faults import middleware as faulty
-from policy_controller.testing.api_server.features import PLAIN, Features, Permission, Transport
+from policy_controller.testing.api_server.features import (
+    PLAIN,
+    Features,
+    Kubelet,
+    Permission,
+    Transport,
+)
 from policy_controller.testing.api_server.following import Follower
 from policy_controller.testing.api_server.http import Face
 from policy_controller.testing.api_server.manners import Manner, Part
@@ -63,7 +72,7 @@ class ApiServer:
         clock: for creationTimestamp and deletionTimestamp.
         identities: for uid and generateName.
         faults: what goes wrong on demand; None: nothing does.
-        features: TLS, authorisation, and how tokens look.
+        features: TLS, authorisation, how tokens look, whether somebody runs pods.
     """
 
     def __init__(
@@ -92,9 +101,15 @@ class ApiServer:
         reviews = Reviews(self._authenticator, authorizer)
         follower = Follower(self._store, bookmark_seconds)
         verbs = Verbs(self._store, self._writer, self._deleter, reviews, follower)
-        parts = Parts(self._store, self._writer, self._deleter, self._tokens)
-        told = self.record if features.permission is Permission.AUTHORIZED else None
-        self._face = Face(verbs, parts, clock, gate, told)
+        self.doors = Doors()
+        """How pods are reached that somebody runs for this server."""
+        parts = Parts(self._store, self._writer, self._deleter, self._tokens, self.doors)
+        own: list[web.RouteDef] = []
+        if features.permission is Permission.AUTHORIZED:
+            own += Telling(self.record).routes()
+        if features.kubelet is Kubelet.PLAYED:
+            own += Control(self.doors).routes()
+        self._face = Face(verbs, parts, clock, gate, own)
         self._faults = faults
         self._address = ""
         for name in INITIAL:

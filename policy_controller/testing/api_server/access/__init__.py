@@ -8,6 +8,7 @@
     attributes      what a request asks for
     rbac            the stored roles and bindings, evaluated
     record          what was asked
+    telling         `/_access`, where that is told
     gate            before every request
     reviews         TokenReview, SubjectAccessReview and their kin
     bootstrap       the roles that every cluster has
