@@ -22,10 +22,14 @@ from policy_controller.enforcer.under_way import PacketsUnderWay, changes_verdic
 
 BINDING: Final = Path("/usr/lib/python3/dist-packages/nftables/nftables.py")
 LIBRARY: Final = "libnftables.so.1"
+OLDEST: Final = (1, 0, 6)
+"""The version whose words compilers/nftables reads and writes; older ones print and take other words."""
 
 ERROR: Final = re.compile(
     r"^(?:[^\n:]*:(?P<line>\d+):\d+-\d+: |netlink: )?Error: (?P<message>[^\n;]*)", re.MULTILINE
 )
+
+VERSION: Final = re.compile(r'"metainfo": \{"version": "(\d+)\.(\d+)\.(\d+)"')
 
 # libnftables returns -1 for everything; the sentence is all there is. The first that is found in it decides.
 REASONS: Final[Mapping[str, Rejection]] = {
@@ -50,7 +54,7 @@ REASONS: Final[Mapping[str, Rejection]] = {
 
 
 class BindingMissingError(RuntimeError):
-    """The distribution's binding or library is not installed; the message names the package."""
+    """The distribution's binding or library is not installed, or too old; the message names the package."""
 
 
 class Context(Shape):
@@ -67,6 +71,9 @@ class Context(Shape):
 
     def set_stateless_output(self, val: bool) -> bool:
         """Leave counters out."""
+
+    def set_json_output(self, val: bool) -> bool:
+        """Print JSON, which begins with what printed it."""
 
     def set_numeric_proto_output(self, val: bool) -> bool:
         """Print protocols as numbers, whatever /etc/protocols of this host says."""
@@ -86,6 +93,19 @@ def _load(path: Path) -> Callable[[], Context]:
         ) from error
     binding: Callable[[], Context] = module.Nftables
     return binding
+
+
+def _check_version(context: Context) -> None:
+    """Raises BindingMissingError for a library older than OLDEST; one that does not say is taken as it is."""
+    context.set_json_output(True)
+    # It says so only with an answer, and to whom the kernel answers nothing, preflight tells why.
+    _, output, _ = context.cmd("list tables inet")
+    found = VERSION.search(output)
+    if found is not None and tuple(map(int, found.groups())) < OLDEST:
+        raise BindingMissingError(
+            f"libnftables is {'.'.join(found.groups())}, and {'.'.join(map(str, OLDEST))} is the oldest that is supported: "
+            "install a later libnftables1"
+        )
 
 
 @contextmanager
@@ -114,7 +134,7 @@ def rejection(error: str, transaction: Transaction) -> NftRejectedError:
 
 
 class LibNft:
-    """`Nft` on the kernel. Raises BindingMissingError on construction when python3-nftables is absent.
+    """`Nft` on the kernel. Raises BindingMissingError on construction when python3-nftables is absent or too old.
 
     libnftables lets go of the interpreter lock, so a call may be made from a worker thread; what one call does is
     one netlink transaction.
@@ -122,6 +142,7 @@ class LibNft:
 
     def __init__(self) -> None:
         self._open = _load(BINDING)
+        _check_version(self._open())
         self._under_way = PacketsUnderWay()
 
     def run(self, transaction: Transaction) -> None:

@@ -4,6 +4,7 @@ Knows needs. Knows nothing of how the surroundings are read, and asks the kernel
 """
 
 import enum
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,11 @@ CAP_NET_ADMIN: Final = 12
 """Number of the capability (capability.h)."""
 
 IPVS_LINK: Final = "kube-ipvs0"
+
+OLDEST_KERNEL: Final = (5, 13)
+"""The oldest on which Kubernetes itself relies on nftables (kube-proxy's mode of that name); docs/requirements.md."""
+
+RELEASE: Final = re.compile(r"(?P<major>\d{1,4})\.(?P<minor>\d{1,4})(?!\d)")
 
 
 class Weight(enum.Enum):
@@ -64,6 +70,18 @@ def _capability(surroundings: Surroundings, _: tuple[str, ...]) -> Iterator[Find
         )
 
 
+def _kernel(surroundings: Surroundings, _: tuple[str, ...]) -> Iterator[Finding]:
+    found = RELEASE.match(surroundings.release)
+    if found is None or (int(found["major"]), int(found["minor"])) < OLDEST_KERNEL:
+        oldest = ".".join(map(str, OLDEST_KERNEL))
+        # Its gates most likely hold. That none leaks while a policy changes was never seen on it.
+        yield Finding(
+            Weight.NOT_READY,
+            f"the kernel is {plain(surroundings.release)}, and {oldest} is the oldest that is supported: "
+            "policies are enforced, but nobody has tried whether no packet slips through: upgrade the node's kernel",
+        )
+
+
 def _bridges(surroundings: Surroundings, pod_interfaces: tuple[str, ...]) -> Iterator[Finding]:
     bridges = pod_bridges(surroundings.links, pod_interfaces)
     if not bridges:
@@ -96,6 +114,7 @@ def _ipvs(surroundings: Surroundings, _: tuple[str, ...]) -> Iterator[Finding]:
 
 CHECKS: Final[tuple[Callable[[Surroundings, tuple[str, ...]], Iterator[Finding]], ...]] = (
     _capability,
+    _kernel,
     _bridges,
     _ipvs,
 )

@@ -1,9 +1,10 @@
-"""What the enforcer finds around itself: its capabilities, the node's links, and how bridges hand packets over.
+"""What the enforcer finds around itself: its capabilities, the node's links and kernel, how bridges hand packets over.
 
-Knows /proc and netlink, and reads only. Knows nothing of what is needed (preflight.py).
+Knows /proc, uname and netlink, and reads only. Knows nothing of what is needed (preflight.py).
 Everything is of the network namespace of the calling thread.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +28,20 @@ KINDS: Final[Mapping[object, LinkKind]] = {"bridge": LinkKind.BRIDGE, "veth": Li
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """One look around. `capabilities` is CapEff of /proc/PID/status; `bridge_calls` None: br_netfilter is not loaded."""
+    """One look around. `capabilities` is CapEff of /proc/PID/status; `bridge_calls` None: br_netfilter is not loaded.
+
+    `release` is the kernel's own word for its version (uname(2)), such as `6.1.0-18-amd64`.
+    """
 
     capabilities: int
     links: tuple[Link, ...]
     bridge_calls: Mapping[str, int] | None
+    release: str
 
 
 def look_around() -> Surroundings:
     """Read everything; raises OSError when /proc or netlink cannot be read."""
-    return Surroundings(_capabilities(), _links(), _bridge_calls())
+    return Surroundings(_capabilities(), _links(), _bridge_calls(), os.uname().release)
 
 
 def _capabilities() -> int:

@@ -1,5 +1,6 @@
 """What a node lacks is said in one sentence each, with the remedy."""
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +9,17 @@ from pyroute2 import IPRoute
 
 from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
 from policy_controller.enforcer.interfaces import Link, LinkKind, Place
-from policy_controller.enforcer.preflight import Weight, findings, kernel_findings
+from policy_controller.enforcer.preflight import OLDEST_KERNEL, Weight, findings, kernel_findings
 from policy_controller.enforcer.surroundings import BRIDGE_SETTINGS, Surroundings, look_around
 from policy_controller.enforcer.tests.states import base
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.testing.namespaces import PrivateNamespace
 
 CALLS = {"bridge-nf-call-iptables": 1, "bridge-nf-call-ip6tables": 1}
-ALL_WELL = Surroundings(1 << 12, (Link("cni0", LinkKind.BRIDGE), Link("eth0", LinkKind.OTHER)), CALLS)
+ALL_WELL = Surroundings(
+    1 << 12, (Link("cni0", LinkKind.BRIDGE), Link("eth0", LinkKind.OTHER)), CALLS, "6.1.0-18-amd64"
+)
+MAJOR, MINOR = OLDEST_KERNEL
 
 
 def test_nothing_is_said_when_all_is_well() -> None:
@@ -30,6 +34,12 @@ def test_nothing_is_said_when_all_is_well() -> None:
             Weight.FATAL,
             ("CAP_NET_ADMIN is missing", "capabilities"),
         ),
+        (
+            replace(ALL_WELL, release=f"{MAJOR}.{MINOR - 1}.9"),
+            Weight.NOT_READY,
+            (f"{MAJOR}.{MINOR - 1}.9", f"{MAJOR}.{MINOR} is the oldest"),
+        ),
+        (replace(ALL_WELL, release="?\n"), Weight.NOT_READY, ("?\\n", "upgrade")),
         (replace(ALL_WELL, bridge_calls=None), Weight.NOT_READY, ("(cni0)", "modprobe br_netfilter")),
         (
             replace(ALL_WELL, bridge_calls=CALLS | {"bridge-nf-call-ip6tables": 0}),
@@ -52,8 +62,14 @@ def test_what_is_missing_is_named_with_the_remedy(
     assert "\n" not in finding.sentence
 
 
+@pytest.mark.parametrize("release", [f"{MAJOR}.{MINOR}.0", f"{MAJOR}.{MINOR}", f"{MAJOR + 1}.0.0-1-amd64"])
+def test_a_kernel_of_the_oldest_version_or_later_is_well(release: str) -> None:
+    assert findings(replace(ALL_WELL, release=release), ("cni0",)) == ()
+
+
 def test_a_routed_pod_network_needs_no_br_netfilter() -> None:
-    around = Surroundings(1 << 12, (Link("cali1", LinkKind.VETH), Link("docker0", LinkKind.BRIDGE)), None)
+    links = (Link("cali1", LinkKind.VETH), Link("docker0", LinkKind.BRIDGE))
+    around = replace(ALL_WELL, links=links, bridge_calls=None)
     assert findings(around, ("cali*",)) == ()
 
 
@@ -95,6 +111,7 @@ def test_links_and_settings_are_those_of_the_callers_namespace() -> None:
         Link("veth2", LinkKind.VETH),
     }
     assert around.capabilities >> 12 & 1
+    assert around.release == platform.release()
     if Path("/proc/sys/net/bridge").exists():
         assert around.bridge_calls is not None
         assert around.bridge_calls["bridge-nf-call-iptables"] == 0
