@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from policy_controller.testing.api_server.kinds.service import RANGES
 from policy_controller.testing.kube_proxy import KubeProxy, Mode, ProxiedNode, ServicePort
 from policy_controller.testing.kubelet import controllers
 from policy_controller.testing.kubelet.client import CONFLICT, Client, Picture, RefusedError
@@ -27,6 +28,8 @@ from policy_controller.testing.kubelet.relay import CLUSTER_IP, CLUSTER_PORT, Re
 from policy_controller.testing.kubelet.services import service_ports
 from policy_controller.testing.kubelet.spec import SpecError
 from policy_controller.testing.laboratory import Laboratory, Node
+from policy_controller.testing.laboratory.inhabitants import UPLINK
+from policy_controller.testing.laboratory.links import links_of
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -35,6 +38,8 @@ WORKLOADS: Final = ("DaemonSet", "Deployment")
 KINDS: Final = (*WORKLOADS, "ConfigMap", "Node", "Pod", "Secret", "Service", "ServiceAccount")
 AGAIN_SECONDS: Final = 0.3
 """After the API server refused, or did not answer."""
+SERVICE_NETWORKS: Final = tuple(RANGES.values())
+"""Where the API server takes ClusterIPs from."""
 SETTLE_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
 CLOSING_SECONDS: Final = 5.0
@@ -106,7 +111,8 @@ class Kubelet:
                 "Node", "", name, {"metadata": document["metadata"], "spec": document["spec"]}
             )
         await self._client.patch("Node", "", name, {"status": _node_status(node)}, "/status")
-        proxied = ProxiedNode(name, node.addresses, node.pod_networks)
+        await asyncio.to_thread(_route_to_services, node)
+        proxied = ProxiedNode(name, node.addresses, node.pod_networks, SERVICE_NETWORKS)
         self._proxies[name] = (KubeProxy(Mode.NFTABLES, node.namespace, proxied), None)
         self._wake.set()
 
@@ -286,6 +292,13 @@ class Kubelet:
 
     def _nodes(self) -> list[Json]:
         return [node for node in self._picture.all("Node") if node["metadata"]["name"] in self._proxies]
+
+
+def _route_to_services(node: Node) -> None:
+    """A packet for a ClusterIP must have a way before kube-proxy gives it another: a real node has a default route."""
+    with links_of(node.namespace) as links:
+        for network in SERVICE_NETWORKS:
+            links.add_route(network, UPLINK)
 
 
 def _node(node: Node) -> Json:
