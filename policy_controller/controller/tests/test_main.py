@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -14,7 +13,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
-from policy_controller.controller.main import JsonLines, main
+from policy_controller.controller.main import main
 from policy_controller.controller.tests.conftest import new
 from policy_controller.controller.tests.objects import policy
 from policy_controller.controller.tests.scripted_node import node
@@ -123,19 +122,3 @@ def test_a_wrong_flag_is_refused_with_a_sentence(flags: list[str], words: str) -
     result = CliRunner().invoke(main, flags)
     assert result.exit_code == 2
     assert words in result.output
-
-
-def test_a_log_line_is_one_line_whatever_a_name_holds() -> None:
-    record = logging.LogRecord("policy_controller", logging.INFO, "", 0, "node %s", ("a\n\x1b[31mb",), None)
-    line = JsonLines().format(record)
-    assert line.isprintable()
-    assert json.loads(line)["message"] == "node a\n\x1b[31mb"
-
-
-def test_a_log_line_is_short_whatever_a_library_tells() -> None:
-    try:
-        raise ValueError("x" * 1_000_000)
-    except ValueError as fault:
-        found = (type(fault), fault, fault.__traceback__)
-    record = logging.LogRecord("kopf", logging.ERROR, "", 0, "%r", ({"object": "y" * 1_000_000},), found)
-    assert len(JsonLines().format(record)) < 12_000
