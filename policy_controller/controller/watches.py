@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from policy_controller.clock import Clock, wait_for
 from policy_controller.controller.handlers import settings
@@ -20,6 +21,8 @@ BACKOFF_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS: Final = 60.0
 """kopf having run that long, the next failure is the first again."""
 GLANCE_SECONDS: Final = 5.0
+IDENTITY: Final = Identity("policy-controller")
+"""Nobody is told of it. Without one kopf makes it of the user's name, which the user of a container need not have."""
 WATCHER: Final = "watcher for "
 """How kopf names the task of each watch."""
 
@@ -105,6 +108,7 @@ class Watches:
         tasks = await kopf.spawn_tasks(
             registry=self._new_registry(),
             settings=settings(),
+            identity=IDENTITY,
             standalone=True,
             clusterwide=True,
             stop_flag=self._stop,
