@@ -284,7 +284,8 @@ class PodLife:
             self._key,
         )
         hostname = self._node.name if spec.host_network else self.name
-        environment = {"HOSTNAME": hostname, **image.environment, **variables}
+        # A runtime gives a user without an entry in /etc/passwd this home.
+        environment = {"HOME": "/", "HOSTNAME": hostname, **image.environment, **variables}
         words = [*(container.command or image.entrypoint), *container.args]
         scratch = self._places.directory / "pods" / self.uid / "roots" / container.name
         return Order(
