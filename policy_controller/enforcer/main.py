@@ -1,6 +1,6 @@
-"""policy-enforcer: the process of a node, from its flags.
+"""policy-enforcer: the process of a node, from its settings.
 
-Knows flags, what is wrong with them, and what the node must have before anything starts (lifecycle.py runs the rest).
+Knows settings, the log, and what the node must have before anything starts (lifecycle.py runs the rest).
 """
 
 import asyncio
@@ -27,12 +27,21 @@ from policy_controller.enforcer.preflight import Weight, findings, kernel_findin
 from policy_controller.enforcer.session import NotAcceptedError
 from policy_controller.enforcer.settings import TABLE, Settings
 from policy_controller.enforcer.surroundings import look_around
+from policy_controller.logs import logging_to_stderr
 from policy_controller.settings.flags import takes_settings
 from policy_controller.wire.refused import Refused, plain
 
 log = logging.getLogger(__name__)
 
 MOST_DESCRIPTORS: Final = 1024
+
+
+class CannotGoOnError(Exception):
+    """Why the process must end: one sentence or several."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__(*sentences)
+        self.sentences = sentences
 
 
 @click.command()
@@ -42,10 +51,22 @@ MOST_DESCRIPTORS: Final = 1024
 )
 def main(settings: Settings, mode: str | None) -> None:
     """Enforce NetworkPolicy on this node, as the operator says."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     _bound_descriptors()
+    with logging_to_stderr(settings.log_format, settings.log_level):
+        try:
+            code = _run(settings, mode)
+        except CannotGoOnError as fault:
+            for sentence in fault.sentences:
+                log.error("%s", sentence)
+            code = 1
+        except Exception:
+            log.exception("the enforcer cannot go on")
+            code = 1
+    sys.exit(code)
+
+
+def _run(settings: Settings, mode: str | None) -> int:
+    """Returns the exit code; raises CannotGoOnError."""
     try:
         nft, links = LibNft(), look_around().links
         interfaces = settings.pod_interfaces or detect(links)
@@ -55,17 +76,16 @@ def main(settings: Settings, mode: str | None) -> None:
             BaseSettings(interfaces),
         )
     except (BindingMissingError, InvalidNftError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise CannotGoOnError(str(error)) from error
     log.info("pods are met on %s", ", ".join(interfaces))
     _preflight(nft, base, interfaces)
     if mode is not None:
         click.echo(_dry_run(settings, nft, base), nl=False)
-        return
+        return 0
     try:
-        code = asyncio.run(live(settings, interfaces, nft, Conntrack(), base))
+        return asyncio.run(live(settings, interfaces, nft, Conntrack(), base))
     except ListenError as error:
-        raise click.ClickException(f"{settings.listen}: {error}") from error
-    raise SystemExit(code)
+        raise CannotGoOnError(f"{settings.listen}: {error}") from error
 
 
 def _bound_descriptors() -> None:
@@ -82,7 +102,7 @@ def _preflight(nft: Nft, base: Base, interfaces: tuple[str, ...]) -> None:
     # Without the capability the kernel refuses everything, and its own words for it would mislead.
     fatal = fatal or list(kernel_findings(nft, base))
     if fatal:
-        raise click.ClickException("\n".join(finding.sentence for finding in fatal))
+        raise CannotGoOnError(*(finding.sentence for finding in fatal))
     for finding in around:
         log.warning("%s", finding.sentence)
 
@@ -91,4 +111,4 @@ def _dry_run(settings: Settings, nft: Nft, base: Base) -> str:
     try:
         return asyncio.run(dry_run(settings.node, settings.way, nft, base, settings.gates))
     except (NoSnapshotError, NotThereYet, NotAcceptedError, Refused, NftRejectedError, ReadError) as error:
-        raise click.ClickException(plain(str(error))) from error
+        raise CannotGoOnError(plain(str(error))) from error

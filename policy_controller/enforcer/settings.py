@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from compilers.model.faults import InvalidField
+from compilers.nftables.base import BaseSettings
+from compilers.nftables.words import InvalidNftError
 from policy_controller.enforcer.credentials import CredentialFiles, Way
 from policy_controller.enforcer.gates import UnknownGates, UnknownPods
 from policy_controller.logs import LogFormat, LogLevel
@@ -31,7 +34,7 @@ def _server_name(environment: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How an enforcer is run."""
+    """How an enforcer is run. Raises InvalidField."""
 
     node: str = setting(kinds.NODE_NAME, "Name of this node, as the API has it.", variable="NODE_NAME")
     operator: HostPort = setting(
@@ -83,6 +86,13 @@ class Settings:
     log_level: LogLevel = setting(
         kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
     )
+
+    def __post_init__(self) -> None:
+        if self.pod_interfaces is not None:
+            try:
+                BaseSettings(self.pod_interfaces)
+            except InvalidNftError as fault:
+                raise InvalidField(str(fault), ("podInterfaces",)) from None
 
     @property
     def way(self) -> Way:

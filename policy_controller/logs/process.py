@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final
 
-from policy_controller.logs.capture import Capture
+from policy_controller.logs.capture import STDERR, Capture
 from policy_controller.logs.choices import LogFormat, LogLevel
 from policy_controller.logs.lines import JsonLines, TextLines
 from policy_controller.logs.native import NativeLine, NativeLines
@@ -117,5 +117,5 @@ def _crashes(descriptor: int) -> Iterator[None]:
         yield
     finally:
         faulthandler.disable()
-        if was_enabled and sys.stderr is not None:
-            faulthandler.enable()
+        if was_enabled:
+            faulthandler.enable(STDERR)
