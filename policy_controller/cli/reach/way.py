@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-SELECTOR: Final = "app.kubernetes.io/name=policy-controller,app.kubernetes.io/component=operator"
+SELECTOR: Final = "app.kubernetes.io/name=policy-controller"
 """Labels of the operator's pods (manifests/operator.yaml)."""
 ADMIN_PORT: Final = 9471
 SECONDS: Final = 20.0

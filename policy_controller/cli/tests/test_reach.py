@@ -5,30 +5,49 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import pytest
+import yaml
 from aiohttp import web
 
 from policy_controller import bounded
 from policy_controller.cli.reach.admin import document
-from policy_controller.cli.reach.way import ADMIN_PORT, NotReached, Way
-from policy_controller.cli.tests.forwarding_api import NAMESPACE, ForwardingApi, pod
-from policy_controller.testing.api_server.certificates import CertificateAuthority
+from policy_controller.cli.reach.way import (
+    ADMIN_PORT,
+    SELECTOR,
+    NoOperator,
+    NotReached,
+    Way,
+    running_pod,
+)
+from policy_controller.cli.tests.installed import (
+    MAY_FORWARD,
+    MAY_LIST,
+    NAMESPACE,
+    POD,
+    RULES,
+    Document,
+    installed,
+    pod,
+)
+from policy_controller.testing.api_server.faults import Fault, Faults, Refuse, Requests, Verb
 
+ROOT: Final = Path(__file__).parents[3]
 LONG: Final = b"x" * 300_000
+LISTED: Final = {"items": [{"metadata": {"name": POD}, "status": {"phase": "Running"}}]}
 KUBECTL: Final = f"""#!{sys.executable}
 import signal, sys
 if "get" in sys.argv:
-    print('{{"items": [{{"metadata": {{"name": "a"}}, "status": {{"phase": "Running"}}}}]}}')
-elif "PORT" == "0":
+    print({msgspec.json.encode(LISTED).decode()!r})
+elif "AT" == "nowhere":
     sys.exit("error: Forbidden")
 else:
-    assert "pod/a" in sys.argv and ":{ADMIN_PORT}" in sys.argv, sys.argv
-    print("Forwarding from 127.0.0.1:PORT -> {ADMIN_PORT}", flush=True)
+    assert "pod/{POD}" in sys.argv, sys.argv
+    print("Forwarding from AT -> 9471", flush=True)
     signal.pause()
 """
 
@@ -38,30 +57,9 @@ def no_kubectl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
 
 
-@asynccontextmanager
-async def admin() -> AsyncIterator[int]:
-    """The port of something like an admin interface."""
-
-    async def long(_: web.Request) -> web.Response:
-        return web.Response(body=LONG)
-
-    async def who(request: web.Request) -> web.Response:
-        return web.Response(text=request.headers["Host"])
-
-    application = web.Application()
-    application.add_routes([web.get("/long", long), web.get("/who", who)])
-    async with bounded.serving(application, "127.0.0.1", 0) as (_, port):
-        yield port
-
-
-def way(kubeconfig: Path | None, context: str | None = None) -> Way:
-    return Way(NAMESPACE, ADMIN_PORT, None if kubeconfig is None else str(kubeconfig), context)
-
-
 async def test_a_long_answer_comes_whole_out_of_the_pod(tmp_path: Path) -> None:
-    async with admin() as port, ForwardingApi(behind=port).running() as api:
-        assert await document("/long", url=None, way=way(api.kubeconfig(tmp_path))) == LONG
-    assert api.asked == [f"policy-controller-1:{ADMIN_PORT}"]
+    async with installed(tmp_path, {"/long": LONG}) as there:
+        assert await document("/long", url=None, way=there.way()) == LONG
 
 
 async def test_nothing_stays_behind_and_no_other_user_could_come_along(
@@ -83,122 +81,199 @@ async def test_nothing_stays_behind_and_no_other_user_could_come_along(
     application.add_routes([web.get("/look", looking)])
     async with (
         bounded.serving(application, "127.0.0.1", 0) as (_, port),
-        ForwardingApi(behind=port).running() as api,
+        installed(kept, {}) as there,
     ):
-        # kr8s writes what a kubeconfig holds itself into a file.
-        authority = CertificateAuthority().pem
-        await document("/look", url=None, way=way(api.kubeconfig(kept, authority)))
+        # The kubeconfig holds the CA's certificate, which kr8s writes into a file.
+        way = Way(NAMESPACE, port, str(there.kubeconfig), None)
+        await document("/look", url=None, way=way)
     assert seen == [0o700]
     assert os.listdir(tmp_path) == ["kept"]
 
 
-PODS = [
-    ([pod("b", ready="False"), pod("c"), pod("d")], "c"),
-    ([pod("b", ready="False"), pod("c", deletionTimestamp="2026-01-01T00:00:00Z")], "b"),
-    ([pod("b", phase="Failed"), pod("c", ready="False")], "c"),
-]
+def listed(*pods: Document) -> bytes:
+    return msgspec.json.encode({"kind": "PodList", "items": pods})
 
 
-@pytest.mark.parametrize(("pods", "chosen"), PODS)
-async def test_a_running_pod_is_asked_rather_a_ready_one(
-    tmp_path: Path, pods: list[dict[str, object]], chosen: str
-) -> None:
-    async with admin() as port, ForwardingApi(pods=pods, behind=port).running() as api:
-        await document("/who", url=None, way=way(api.kubeconfig(tmp_path)))
-    assert api.asked == [f"{chosen}:{ADMIN_PORT}"]
+def leaving(name: str) -> Document:
+    leaves = pod(name)
+    leaves["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return leaves
 
 
-OBSTACLES = [
-    (ForwardingApi(refuses={"/pods": 403}), "you lack the permission `list` on pods in namespace"),
-    (ForwardingApi(refuses={"/portforward": 403}), "`get` (or `create`) on pods/portforward in namespace"),
-    (ForwardingApi(refuses={"/version/": 401}), "does not accept your credentials"),
-    (ForwardingApi(refuses={"/portforward": 500}), "answers 500 to"),
-    (ForwardingApi(), "the pod does not let us in: connection refused"),
-    (ForwardingApi(pods=[]), f"no pod of namespace {NAMESPACE} has the labels"),
-    (
-        ForwardingApi(pods=[pod("a", phase="Pending")]),
-        f"no operator runs in namespace {NAMESPACE}: a is Pending",
-    ),
-    (ForwardingApi(pods=[{"metadata": {"name": 7}}]), "list of pods cannot be read"),
-]
+@pytest.mark.parametrize(
+    ("pods", "chosen"),
+    [
+        ((pod("b", ready="False"), pod("c"), pod("d")), "c"),
+        ((pod("b", ready="False"), leaving("c")), "b"),
+        ((pod("b", phase="Failed"), pod("c", ready="False")), "c"),
+    ],
+)
+def test_a_running_pod_is_asked_rather_a_ready_one(pods: Sequence[Document], chosen: str) -> None:
+    assert running_pod(listed(*pods), NAMESPACE) == chosen
 
 
-@pytest.mark.parametrize(("api", "words"), OBSTACLES, ids=[words for _, words in OBSTACLES])
-async def test_every_obstacle_on_the_way_is_one_sentence(
-    tmp_path: Path, api: ForwardingApi, words: str
-) -> None:
-    async with asyncio.timeout(15), api.running():
+@pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b'{"items": [{"metadata": {"name": 7}}]}'])
+def test_a_list_of_pods_that_is_none_is_told(answer: bytes) -> None:
+    with pytest.raises(NotReached, match="list of pods cannot be read"):
+        running_pod(answer, NAMESPACE)
+
+
+def test_the_labels_that_are_asked_for_are_those_of_the_manifests() -> None:
+    documents = yaml.safe_load_all((ROOT / "manifests" / "operator.yaml").read_text())
+    (deployment,) = (one for one in documents if one["kind"] == "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert dict(label.split("=") for label in SELECTOR.split(",")).items() <= labels.items()
+
+
+async def reaching(folder: Path, words: str, *, path: str = "/status", **cluster: Any) -> None:  # noqa: ANN401 - as installed() takes it
+    async with asyncio.timeout(15), installed(folder, {"/status": b"{}"}, **cluster) as there:
         with pytest.raises(NotReached) as caught:
-            await document("/status", url=None, way=way(api.kubeconfig(tmp_path)))
+            await document(path, url=None, way=there.way())
     assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-NO_CREDENTIALS = [
-    ("", None, "no credentials for a cluster"),
-    ("][", None, "no credentials for a cluster"),
-    ("{contexts: 7}", None, "no credentials for a cluster"),
-    (None, "other", "No such context other"),
-    (None, None, "the API server is not reached"),
-]
-
-
-@pytest.mark.parametrize(("text", "context", "words"), NO_CREDENTIALS)
-async def test_credentials_that_lead_nowhere_are_told(
-    tmp_path: Path, text: str | None, context: str | None, words: str
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ([], f"you lack the permission `list` on pods in namespace {NAMESPACE}: "),
+        (
+            [MAY_LIST],
+            f"you lack the permission `get` (or `create`) on pods/portforward in namespace {NAMESPACE}",
+        ),
+        ([MAY_FORWARD], f"you lack the permission `list` on pods in namespace {NAMESPACE}: "),
+    ],
+)
+async def test_a_permission_that_is_lacking_is_named(
+    tmp_path: Path, rules: Sequence[Document], words: str
 ) -> None:
-    async with ForwardingApi().running() as api:
-        kubeconfig = api.kubeconfig(tmp_path)
-    if text is not None:
-        kubeconfig.write_text(text)
-    with pytest.raises(NotReached) as caught:
-        await document("/status", url=None, way=way(kubeconfig, context))
+    await reaching(tmp_path, words, rules=rules)
+
+
+@pytest.mark.parametrize(
+    ("pods", "words"),
+    [
+        ([], f"no pod of namespace {NAMESPACE} has the labels"),
+        ([pod("a", phase="Pending")], f"no operator runs in namespace {NAMESPACE}: a is Pending"),
+    ],
+)
+async def test_an_operator_that_is_not_there_is_told(
+    tmp_path: Path, pods: Sequence[Document], words: str
+) -> None:
+    await reaching(tmp_path, words, pods=pods)
+
+
+async def test_a_port_that_nobody_listens_on_is_told(tmp_path: Path) -> None:
+    async with installed(tmp_path, {}) as there:
+        way = Way(NAMESPACE, 1, str(there.kubeconfig), None)
+        with pytest.raises(NotReached, match=r"the pod does not let us in: .* forwarding 1: .*refused"):
+            await document("/status", url=None, way=way)
+
+
+async def test_an_answer_of_another_program_is_told(tmp_path: Path) -> None:
+    await reaching(tmp_path, "/other is answered with 404", path="/other")
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_an_api_server_that_cannot_forward_is_told(tmp_path: Path, status: int) -> None:
+    await reaching(tmp_path, f"answers {status} to `list` on pods", faults=refusing(status, "kr8s"))
+
+
+def refusing(status: int, agent: str) -> Faults:
+    faults = Faults()
+    faults.begin(Fault(what=Refuse(status), requests=Requests(resource="pods", agent=agent)))
+    return faults
+
+
+NO_CREDENTIALS: Final[Sequence[tuple[Callable[[str], str], str | None, str]]] = (
+    (lambda _: "", None, "no credentials for a cluster"),
+    (lambda _: "][", None, "no credentials for a cluster"),
+    (lambda _: "{contexts: 7}", None, "no credentials for a cluster"),
+    (lambda text: text, "other", "No such context other"),
+    (lambda text: text.replace("token: ", "token: x"), None, "does not accept your credentials"),
+    (lambda text: text.replace("https://127.0.0.1:", "https://127.0.0.1:1#"), None, "is not reached"),
+)
+
+
+@pytest.mark.parametrize(("edited", "context", "words"), NO_CREDENTIALS)
+async def test_credentials_that_lead_nowhere_are_told(
+    tmp_path: Path, edited: Callable[[str], str], context: str | None, words: str
+) -> None:
+    async with installed(tmp_path, {}) as there:
+        there.kubeconfig.write_text(edited(there.kubeconfig.read_text()))
+        with pytest.raises(NotReached) as caught:
+            await document("/status", url=None, way=there.way(context=context))
     assert words in str(caught.value)
 
 
-@asynccontextmanager
-async def kubectl(folder: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Way]:
-    """A cluster that only kubectl reaches, at that port; 0: kubectl does not either."""
+async def test_the_real_kubectl_gets_through_with_words_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubectl: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(kubectl.parent))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asking = Requests(verbs=frozenset({Verb.GET}), resource="pods", agent="kr8s")
+    faults = Faults()
+    refused = faults.begin(Fault(what=Refuse(400), requests=asking))
+    # It asks for the pod as well.
+    rules = [MAY_FORWARD, MAY_LIST | {"verbs": ["get", "list"]}]
+    async with installed(tmp_path, {"/status": LONG}, rules=rules, faults=faults) as there:
+        assert await document("/status", url=None, way=there.way()) == LONG
+    assert refused.met == 1
+
+
+def stand_in(folder: Path, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts a kubectl in the way that forwards to there."""
     programs = folder / "programs"
     programs.mkdir()
-    (programs / "kubectl").write_text(KUBECTL.replace("PORT", str(port)))
+    (programs / "kubectl").write_text(KUBECTL.replace("AT", at))
     (programs / "kubectl").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
-    async with ForwardingApi(refuses={"/portforward": 400}).running() as api:
-        yield way(api.kubeconfig(folder))
 
 
 async def test_kubectl_gets_through_where_a_websocket_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with admin() as port, kubectl(tmp_path, port, monkeypatch) as there:
-        assert await document("/who", url=None, way=there) == f"127.0.0.1:{port}".encode()
+    async with installed(tmp_path, {"/status": LONG}, rules=[MAY_LIST]) as there:
+        stand_in(tmp_path, f"127.0.0.1:{there.port}", monkeypatch)
+        assert await document("/status", url=None, way=there.way()) == LONG
 
 
 async def test_what_kubectl_says_is_told_beside_the_first_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with kubectl(tmp_path, 0, monkeypatch) as there:
+    stand_in(tmp_path, "nowhere", monkeypatch)
+    async with installed(tmp_path, {}, rules=[MAY_LIST]) as there:
         with pytest.raises(NotReached) as caught:
-            await document("/who", url=None, way=there)
+            await document("/status", url=None, way=there.way())
     first, second = str(caught.value).splitlines()
-    assert first.startswith("the API server answers 400")
+    assert first.startswith("you lack the permission")
     assert second == "kubectl: error: Forbidden"
 
 
-DIRECT = [
-    ("https://127.0.0.1:1", "is not of the form"),
-    ("127.0.0.1:1", "is not of the form"),
-    ("http://127.0.0.1:1", "no answer"),
-    ("http://127.0.0.1:{port}", "/nothing is answered with 404"),
-]
+async def test_kubectl_is_not_asked_for_an_operator_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "nowhere", monkeypatch)
+    async with installed(tmp_path, {}, pods=()) as there:
+        with pytest.raises(NoOperator):
+            await document("/status", url=None, way=there.way())
 
 
-@pytest.mark.parametrize(("url", "words"), DIRECT)
-async def test_an_address_given_outright_is_asked_and_nothing_else(url: str, words: str) -> None:
-    async with admin() as port:
-        assert await document("/who", url=f"http://127.0.0.1:{port}", way=way(None)) == (
-            f"127.0.0.1:{port}".encode()
-        )
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://127.0.0.1:1", "is not of the form"),
+        ("127.0.0.1:1", "is not of the form"),
+        ("http://127.0.0.1:1", "no answer"),
+        ("http://127.0.0.1:{port}", "/nothing is answered with 404"),
+    ],
+)
+async def test_an_address_given_outright_is_asked_and_nothing_else(
+    tmp_path: Path, url: str, words: str
+) -> None:
+    nowhere = Way(NAMESPACE, ADMIN_PORT, str(tmp_path / "none"), None)
+    async with installed(tmp_path, {"/status": LONG}, rules=RULES) as there:
+        assert await document("/status", url=f"http://127.0.0.1:{there.port}", way=nowhere) == LONG
         with pytest.raises(NotReached) as caught:
-            await document("/nothing", url=url.format(port=port), way=way(None))
+            await document("/nothing", url=url.format(port=there.port), way=nowhere)
     assert words in str(caught.value)

@@ -2,20 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
-from aiohttp import web
 from click.testing import CliRunner, Result
 
-from policy_controller import bounded
+from compilers.model.cluster import Cluster
 from policy_controller.cli.main import main
-from policy_controller.cli.tests.forwarding_api import ForwardingApi
+from policy_controller.cli.status_document import read_status
+from policy_controller.cli.tests.installed import Installed, installed, pod
 from policy_controller.cli.tests.running import policyctl
+from policy_controller.controller.status import Condition, status_document
+from policy_controller.controller.streams import NodeStreams
 
 NACK: Final = {"generation": 4, "cause": "kernel", "object": "class ci-1", "reason": "File exists"}
 
@@ -101,69 +101,64 @@ node-a  yes        yes      3        3      0
 ]
 
 
-@asynccontextmanager
-async def operator(told: bytes, folder: Path) -> AsyncIterator[ForwardingApi]:
-    """An operator that tells this, in a pod."""
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=told)
-
-    application = web.Application()
-    application.add_routes([web.get("/status", answer)])
-    async with (
-        bounded.serving(application, "127.0.0.1", 0) as (_, port),
-        ForwardingApi(behind=port).running() as api,
-    ):
-        api.kubeconfig(folder)
-        yield api
-
-
-async def run(folder: Path, *flags: str) -> Result:
+async def run(there: Installed, *flags: str) -> Result:
     """In a thread: the cluster is in this loop."""
-    words = ["status", f"--kubeconfig={folder / 'kubeconfig'}", *flags]
-    return await asyncio.to_thread(CliRunner().invoke, main, words)
+    return await asyncio.to_thread(CliRunner().invoke, main, ["status", *reached(there), *flags])
+
+
+def reached(there: Installed) -> tuple[str, ...]:
+    return f"--kubeconfig={there.kubeconfig}", f"--admin-port={there.port}"
 
 
 @pytest.mark.parametrize(("told", "code", "text"), SHOWN)
 async def test_people_see_nodes_and_policies_and_scripts_the_exit_code(
     tmp_path: Path, told: dict[str, Any], code: int, text: str
 ) -> None:
-    async with operator(msgspec.json.encode(told), tmp_path):
-        done = await run(tmp_path)
+    async with installed(tmp_path, {"/status": msgspec.json.encode(told)}) as there:
+        done = await run(there)
     assert (done.exit_code, done.stderr) == (code, "")
     assert done.stdout == text
 
 
 async def test_json_is_the_operators_document_as_it_came(tmp_path: Path) -> None:
     told = msgspec.json.encode(status(connected("node-a"), later={"than": "this"}))
-    async with operator(told, tmp_path):
-        done = await run(tmp_path, "--output=json")
+    async with installed(tmp_path, {"/status": told}) as there:
+        done = await run(there, "--output=json")
     assert (done.exit_code, done.stderr) == (0, "")
     assert json.loads(done.stdout) == json.loads(told)
 
 
 @pytest.mark.parametrize("told", [b"", b"<html>", b'{"schema": "status/v2"}', b"[]"])
 async def test_an_answer_that_is_no_status_is_told_in_one_sentence(tmp_path: Path, told: bytes) -> None:
-    async with operator(told, tmp_path):
-        done = await run(tmp_path)
+    async with installed(tmp_path, {"/status": told}) as there:
+        done = await run(there)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: the operator's status cannot be read: ")
     assert done.stderr.count("\n") == 1
 
 
 async def test_what_the_cluster_says_is_made_harmless_for_the_terminal(tmp_path: Path) -> None:
-    async with ForwardingApi(refuses={"/pods": 403}).running() as api:
-        kubeconfig = api.kubeconfig(tmp_path)
-        # The installed script: whatever else it writes to standard error would be seen.
-        done = await asyncio.to_thread(policyctl, "status", f"--kubeconfig={kubeconfig}")
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"Error: you lack the permission `list` on pods")
-    assert b"\\x1b[31m" in done.stderr
-    assert b"\x1b" not in done.stderr
+    pods = [pod("a", phase="Pending\x1b[31m")]
+    async with installed(tmp_path, {}, pods=pods) as there:
+        done = await run(there)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "a is Pending\\x1b[31m" in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 async def test_the_installed_script_writes_nothing_beside_the_status(tmp_path: Path) -> None:
-    async with operator(msgspec.json.encode(status(connected("node-a"))), tmp_path):
-        done = await asyncio.to_thread(policyctl, "status", f"--kubeconfig={tmp_path / 'kubeconfig'}")
+    told = msgspec.json.encode(status(connected("node-a")))
+    async with installed(tmp_path, {"/status": told}) as there:
+        done = await asyncio.to_thread(policyctl, "status", *reached(there))
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"1 of 1 nodes")
+
+
+def test_the_operators_own_document_is_read() -> None:
+    condition = Condition(synced=False, kubernetes="v1.33.0", not_ready=["a"], warnings=["b"])
+    streams = NodeStreams()
+    streams.open("node-a")
+    told = status_document(Cluster(), streams, (), condition)
+    read = read_status(msgspec.json.encode(told))
+    assert (read.synced, read.not_ready, read.warnings) == (False, ["a"], ["b"])
+    assert [(node.name, node.connected, node.current) for node in read.nodes] == [("node-a", True, False)]
