@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from policy_controller.controller.tests import objects
+from policy_controller.controller.tests import enforcers, objects
+from policy_controller.controller.tests.objects import new
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import Faults
 
@@ -19,14 +20,8 @@ def faults() -> Faults:
 async def server(faults: Faults) -> AsyncIterator[ApiServer]:
     """Stores malformed objects as they come, as an older server may have them."""
     async with ApiServer.running(validate=False, faults=faults) as running:
+        enforcers.install(running, ("node-1", "node-2"))
         running.create(new(objects.namespace("shop")))
         for number in (1, 2):
             running.create(new(objects.node(f"node-{number}", address=f"192.0.2.{number}")))
         yield running
-
-
-def new(tree: objects.Tree) -> objects.Tree:
-    """An object as a client writes it: the server gives uid, version and time."""
-    given = ("uid", "resourceVersion", "creationTimestamp")
-    metadata = {name: value for name, value in tree["metadata"].items() if name not in given}
-    return {**tree, "metadata": metadata}

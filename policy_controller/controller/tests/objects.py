@@ -76,3 +76,10 @@ def allow_from(labels: dict[str, str], *, port: object = 80) -> Tree:
         "policyTypes": ["Ingress"],
         "ingress": [{"from": [{"podSelector": {"matchLabels": labels}}], "ports": [{"port": port}]}],
     }
+
+
+def new(tree: Tree) -> Tree:
+    """An object as a client writes it: the server gives uid, version and time."""
+    given = ("uid", "resourceVersion", "creationTimestamp")
+    metadata = {name: value for name, value in tree["metadata"].items() if name not in given}
+    return {**tree, "metadata": metadata}

@@ -16,6 +16,8 @@ from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import SystemClock
 from policy_controller.controller.operator import Operator
 from policy_controller.controller.settings import Settings
+from policy_controller.controller.tests.enforcers import door
+from policy_controller.controller.tests.scripted_node import Door
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.wire.channel import HostPort
@@ -26,7 +28,7 @@ class Running:
     """A running operator, and where nodes reach it."""
 
     operator: Operator
-    address: str
+    door: Door
 
     def wanted(self, node: str) -> RuleSet:
         """The rule set that the operator's picture of the cluster means for a node."""
@@ -43,23 +45,22 @@ async def operator_of(
     server: ApiServer, folder: Path, relist_seconds: float = 300.0
 ) -> AsyncIterator[Running]:
     """A synced operator with its watches open."""
-    async with operator_at(server.kubeconfig(), folder, relist_seconds) as running:
+    async with operator_at(server, server.kubeconfig(), folder, relist_seconds) as running:
         yield running
 
 
 @asynccontextmanager
 async def operator_at(
-    credentials: str, folder: Path, relist_seconds: float = 300.0
+    server: ApiServer, credentials: str, folder: Path, relist_seconds: float = 300.0
 ) -> AsyncIterator[Running]:
     """The same, with these credentials."""
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(credentials)
-    address = f"unix://{folder}/operator.sock"
     stop = asyncio.Event()
     anywhere = HostPort("127.0.0.1", 0)
     settings = Settings(
         kubeconfig=str(kubeconfig),
-        listen=address,
+        listen=anywhere,
         health=anywhere,
         admin=anywhere,
         relist_seconds=relist_seconds,
@@ -69,7 +70,8 @@ async def operator_at(
     try:
         await eventually(lambda: operator.compile_loop.revision is not None or running.done())
         await eventually(lambda: operator.watches.alive == 4 or running.done())
-        yield Running(operator, address)
+        await eventually(lambda: operator.server.alive or running.done())
+        yield Running(operator, door(server, operator.server.port))
     finally:
         stop.set()
         await running

@@ -1,10 +1,10 @@
-"""A node's end of the stream, played by a test: says hello, applies in memory, answers as the script says.
+"""A node's end of the stream, played by a test: proves who it is, says hello, applies in memory, answers as the script says.
 
 Knows the wire. Knows nothing of the operator's inside.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -90,11 +90,23 @@ class ScriptedNode:
             return error
 
 
+@dataclass(frozen=True)
+class Door:
+    """Where nodes reach an operator, whom they believe there, and each one's token."""
+
+    address: channel.HostPort
+    trust: channel.Trust
+    token_of: Callable[[str], str]
+
+
 @asynccontextmanager
-async def open_stream(address: str, messages: Iterable[pb.NodeMessage] = ()) -> AsyncIterator[Stream]:
-    """A stream on which these messages have been sent."""
-    async with channel.connect(address) as connection:
-        stream = EnforcementStub(connection).Enforce()
+async def open_stream(
+    door: Door, messages: Iterable[pb.NodeMessage] = (), token: str = ""
+) -> AsyncIterator[Stream]:
+    """A stream on which these messages have been sent, with this token or with node-a's."""
+    bearer = channel.BEARER + (token or door.token_of("node-a"))
+    async with channel.secure_connect(door.address, door.trust) as connection:
+        stream = EnforcementStub(connection).Enforce(metadata=((channel.AUTHORIZATION, bearer),))
         for message in messages:
             await stream.write(message)
         try:
@@ -104,7 +116,7 @@ async def open_stream(address: str, messages: Iterable[pb.NodeMessage] = ()) -> 
 
 
 @asynccontextmanager
-async def node(address: str, name: str) -> AsyncIterator[ScriptedNode]:
+async def node(door: Door, name: str) -> AsyncIterator[ScriptedNode]:
     """A node that has said hello."""
-    async with open_stream(address, [encode_node(Hello(name))]) as stream:
+    async with open_stream(door, [encode_node(Hello(name))], door.token_of(name)) as stream:
         yield ScriptedNode(name, stream)

@@ -15,8 +15,7 @@ from policy_controller.controller import api as module
 from policy_controller.controller.api import Kr8sApi, ListError
 from policy_controller.controller.kinds import KINDS, Kind
 from policy_controller.controller.seen import identity_of
-from policy_controller.controller.tests.conftest import new
-from policy_controller.controller.tests.objects import pod, policy
+from policy_controller.controller.tests.objects import new, pod, policy
 from policy_controller.testing.api_server import ApiServer
 
 
@@ -28,8 +27,9 @@ async def api(server: ApiServer, tmp_path: Path) -> Kr8sApi:
 
 
 def names(trees: tuple[object, ...]) -> list[str]:
+    """Those in the namespace of the tests."""
     found = [identity_of(tree) for tree in trees]
-    return [identity.name for identity in found if identity is not None]
+    return [identity.name for identity in found if identity is not None and identity.namespace == "shop"]
 
 
 async def test_a_list_is_whole_over_many_pages(

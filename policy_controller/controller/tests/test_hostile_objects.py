@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from policy_controller.controller.tests.conftest import new
-from policy_controller.controller.tests.objects import Tree, pod
+from policy_controller.controller.tests.objects import Tree, new, pod
 from policy_controller.controller.tests.running import Running, operator_of
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer

@@ -5,6 +5,7 @@ Each row has an API server and an operator of its own, and all of them run at on
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -12,9 +13,9 @@ import pytest
 
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.controller import api, handlers, relist, watches
-from policy_controller.controller.tests.conftest import new
-from policy_controller.controller.tests.objects import namespace, pod, policy
-from policy_controller.controller.tests.scripted_node import node
+from policy_controller.controller.tests.enforcers import door, install
+from policy_controller.controller.tests.objects import namespace, new, pod, policy
+from policy_controller.controller.tests.scripted_node import Door, node
 from policy_controller.controller.tests.test_main import answer, answers, free_port, operator_process
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import (
@@ -49,9 +50,9 @@ ROWS: dict[str, tuple[What, float]] = {
 }
 
 
-async def snapshot(folder: Path) -> RuleSet:
+async def snapshot(way: Door) -> RuleSet:
     """What a node that connects now is told."""
-    async with node(f"unix://{folder}/operator.sock", "node-1") as one:
+    async with node(way, "node-1") as one:
         await one.apply()
         assert one.rule_set is not None
         return one.rule_set
@@ -62,28 +63,34 @@ async def metrics(port: int) -> list[str]:
         return (await response.text()).splitlines()
 
 
-async def recovered(folder: Path, port: int, before: RuleSet) -> None:
+async def recovered(way: Door, port: int, before: RuleSet) -> None:
     """Returns once the change is in force, the deletion that was missed is counted, and all kinds are watched."""
     wanted = {
         'policy_controller_repairs_total{kind="NetworkPolicy",what="removed"} 1.0',
         "policy_controller_watches 4.0",
     }
-    while not wanted <= set(await metrics(port)) or await snapshot(folder) == before:  # noqa: ASYNC110 - a process has no event
+    while not wanted <= set(await metrics(port)) or await snapshot(way) == before:  # noqa: ASYNC110 - a process has no event
         await asyncio.sleep(0.2)
 
 
 async def survived(folder: Path, what: What, limit: float) -> float:
     """One row; returns the seconds from the end of the fault to its recovery."""
-    faults, port, loop = Faults(), await free_port(), asyncio.get_running_loop()
+    faults, loop = Faults(), asyncio.get_running_loop()
+    port, listen = await free_port(), await free_port()
     folder.mkdir()  # noqa: ASYNC240 - nothing else runs yet that would have to wait for it
     async with ApiServer.running(faults=faults) as server:
+        install(server, ["node-1"])
         server.create(new(namespace("shop")))
         server.create(new(policy("deny")))
         server.create(new(pod("web", address="10.0.0.1", node="node-1")))
         (folder / "kubeconfig").write_text(server.kubeconfig())
-        async with operator_process(folder, port, LASTING_SECONDS + limit + 60.0) as process:
+        async with operator_process(folder, port, listen, LASTING_SECONDS + limit + 60.0) as process:
             await answers(f"http://127.0.0.1:{port}/readyz", 200)
-            before = await snapshot(folder)
+            # The token is the same throughout: a node that comes back during the fault is known by what was said of it.
+            opened = door(server, listen)
+            token = opened.token_of("node-1")
+            way = replace(opened, token_of=lambda _: token)
+            before = await snapshot(way)
             assert before.isolates
             faults.begin(Fault(what))
             faults.begin(Fault(Reset(), Requests(verbs=frozenset({Verb.WATCH})), times=0))
@@ -93,13 +100,13 @@ async def survived(folder: Path, what: What, limit: float) -> float:
             server.delete("NetworkPolicy", "deny", "shop")
             server.create(new(policy("late")))
             await asyncio.sleep(LASTING_SECONDS)
-            assert await snapshot(folder) == before
+            assert await snapshot(way) == before
             assert await answer(f"http://127.0.0.1:{port}/healthz") == 200
             faults.clear()
             server.compact()
             began = loop.time()
             async with asyncio.timeout(limit):
-                await recovered(folder, port, before)
+                await recovered(way, port, before)
             took = loop.time() - began
             assert process.returncode is None
             process.terminate()

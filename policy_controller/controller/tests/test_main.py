@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from policy_controller.controller.main import main
-from policy_controller.controller.tests.conftest import new
-from policy_controller.controller.tests.objects import policy
+from policy_controller.controller.tests.enforcers import door, install
+from policy_controller.controller.tests.objects import new, policy
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.testing.api_server import ApiServer
 
@@ -47,15 +47,18 @@ async def free_port() -> int:
 
 @asynccontextmanager
 async def operator_process(
-    folder: Path, port: int, seconds: float = PATIENCE_SECONDS
+    folder: Path, port: int, listen: int = 0, seconds: float = PATIENCE_SECONDS
 ) -> AsyncIterator[Process]:
-    """The operator as its own process, with its admin interface on that port; ends with the context, in that time."""
+    """The operator as its own process, with its admin interface on that port, and nodes served on the other.
+
+    Ends with the context, in that time.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "policy_controller.controller.main",
         f"--kubeconfig={folder}/kubeconfig",
-        f"--listen=unix://{folder}/operator.sock",
+        f"--listen=127.0.0.1:{listen}",
         "--health=127.0.0.1:0",
         f"--admin=127.0.0.1:{port}",
         stderr=PIPE,
@@ -75,10 +78,10 @@ async def test_the_process_serves_until_a_signal_and_ends_well(
     server: ApiServer, tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "kubeconfig").write_text(server.kubeconfig())
-    port = await free_port()
-    async with operator_process(tmp_path, port) as process:
+    port, listen = await free_port(), await free_port()
+    async with operator_process(tmp_path, port, listen) as process:
         await answers(f"http://127.0.0.1:{port}/readyz", 200)
-        async with node(f"unix://{tmp_path}/operator.sock", "node-1") as one:
+        async with node(door(server, listen), "node-1") as one:
             await one.apply()
             server.create(new(policy("deny")))
             process.send_signal(number)
@@ -91,6 +94,7 @@ async def test_the_process_serves_until_a_signal_and_ends_well(
 
 async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server(tmp_path: Path) -> None:
     server, port = ApiServer(), await free_port()
+    install(server)
     async with server.listening("127.0.0.1", 0):
         (tmp_path / "kubeconfig").write_text(server.kubeconfig())
         api_port = int(server.url.rpartition(":")[2])

@@ -1,6 +1,7 @@
 """What fails around the operator: the API server goes away, kopf ends, a part of the operator ends."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from policy_controller.controller.kinds import DECIDING, KINDS, Kind
 from policy_controller.controller.operator import Operator, PartEnded
 from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests import objects
-from policy_controller.controller.tests.conftest import new
+from policy_controller.controller.tests.enforcers import install
+from policy_controller.controller.tests.objects import new
 from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
@@ -23,6 +25,7 @@ from policy_controller.testing.clock import FakeClock
 
 async def test_an_api_server_that_goes_away_and_comes_back_is_caught_up_with(tmp_path: Path) -> None:
     server = ApiServer()
+    install(server, ["node-1"])
     server.create(new(objects.namespace("shop")))
     server.create(new(objects.pod("web", address="10.0.0.1", node="node-1")))
     async with asyncio.timeout(60):
@@ -30,8 +33,13 @@ async def test_an_api_server_that_goes_away_and_comes_back_is_caught_up_with(tmp
             port = int(server.url.rpartition(":")[2])
             outside = operator_of(server, tmp_path)
             running = await outside.__aenter__()
+            token = running.door.token_of("node-1")
+            way = replace(running.door, token_of=lambda _: token)
+            async with node(way, "node-1") as one:
+                await one.apply()
         try:
-            async with node(running.address, "node-1") as one:
+            # It comes back by what the API server has said of its token.
+            async with node(way, "node-1") as one:
                 await one.apply()
                 server.create(new(objects.policy("deny")))
                 assert await running.admin("/healthz") == (200, "ok\n")
@@ -99,7 +107,7 @@ async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_a
 async def test_the_operator_is_not_ready_while_kinds_are_overdue() -> None:
     clock = FakeClock()
     operator = Operator(Settings(), clock)
-    assert len(operator.reasons_not_ready()) == len(DECIDING)
+    assert len(operator.reasons_not_ready()) == len(DECIDING) + len(["no certificate"])
     operator.relister._listed_at = dict.fromkeys(Kind, clock.now())
     operator.relister.synced.set()
     operator.compile_loop.revision = 0
@@ -112,7 +120,7 @@ async def test_the_operator_is_not_ready_while_kinds_are_overdue() -> None:
 async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(
     server: ApiServer, tmp_path: Path
 ) -> None:
-    async with operator_of(server, tmp_path) as running, node(running.address, "node-1") as one:
+    async with operator_of(server, tmp_path) as running, node(running.door, "node-1") as one:
         await one.apply()
         for task in asyncio.all_tasks():
             if task.get_name() == "multidimensional multitasker":

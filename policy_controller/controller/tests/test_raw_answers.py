@@ -12,8 +12,7 @@ import pytest
 from aiohttp import web
 
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.tests.conftest import new
-from policy_controller.controller.tests.objects import policy
+from policy_controller.controller.tests.objects import new, policy
 from policy_controller.controller.tests.running import Running, operator_at
 from policy_controller.controller.tests.test_answers import GAPS, LEFT_OUT, SEEN
 from policy_controller.controller.tests.waiting import eventually
@@ -79,7 +78,7 @@ async def spoilt(server: ApiServer, folder: Path) -> AsyncIterator[tuple[Spoiler
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     kubeconfig = server.kubeconfig().replace(server.url, url)
     try:
-        async with operator_at(kubeconfig, folder, relist_seconds=3600.0) as running:
+        async with operator_at(server, kubeconfig, folder, relist_seconds=3600.0) as running:
             await eventually(lambda: spoiler.open == 4)
             yield spoiler, running
     finally:
