@@ -6,7 +6,7 @@ Enforcers end between two phases or are killed, and the next has other settings 
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -23,7 +23,7 @@ from compilers.nftables.words import TableFamily
 from policy_controller.clock import SystemClock
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.libnftables import LibNft
-from policy_controller.enforcer.tests.operator_double import OperatorDouble, serving
+from policy_controller.enforcer.tests.operator_double import OperatorDouble, Site, serving
 from policy_controller.testing.agreement.tests.flooded import Flooded, Tally
 from policy_controller.testing.agreement.tests.flooded_states import NODE, State
 from policy_controller.testing.agreement.tests.scene import Record
@@ -33,6 +33,7 @@ from policy_controller.testing.extent import Extent
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.generators import seeded
 from policy_controller.testing.laboratory import NetworkKind, inside
+from policy_controller.wire.channel import HostPort
 from policy_controller.wire.messages import Ack, SnapshotMessage, Stands
 
 pytestmark = [pytest.mark.packets, pytest.mark.timeout(900)]
@@ -81,10 +82,14 @@ def ground() -> Iterator[Flooded]:
 
 
 @pytest.fixture
-async def operator(tmp_path: Path) -> AsyncIterator[tuple[OperatorDouble, str]]:
-    address = f"unix://{tmp_path}/operator.sock"
-    async with serving(address) as operator:
-        yield operator, address
+async def operator(ground: Flooded, tmp_path: Path) -> AsyncIterator[tuple[OperatorDouble, Site]]:
+    site = Site(tmp_path, HostPort("127.0.0.1", 9473))
+
+    def there(listen: Callable[[], int]) -> int:
+        return ground.laboratory.run_in(ground.node.namespace, listen)
+
+    async with serving(site, where=there) as operator:
+        yield operator, site
 
 
 def states_of(extent: Extent, short: int, whole: int) -> tuple[State, ...]:
@@ -149,15 +154,15 @@ async def hold_the_last(there: There, ground: Flooded, state: State) -> int:
 
 
 async def test_no_packet_passes_while_enforcers_are_killed_and_others_adopt(
-    ground: Flooded, extent: Extent, record_property: Record, operator: tuple[OperatorDouble, str]
+    ground: Flooded, extent: Extent, record_property: Record, operator: tuple[OperatorDouble, Site]
 ) -> None:
     states, rng = states_of(extent, 4, 40), seeded(2)
-    double, address = operator
+    double, site = operator
 
     async def live_each() -> int:
         for number, state in enumerate(states):
             flags = (
-                *("--node", NODE, "--operator", address),
+                *("--node", NODE, *site.flags()),
                 *("--pod-interfaces", ",".join(INTERFACES[number % 2])),
                 *("--unknown-pods", ("drop", "allow")[number // 2 % 2]),
             )

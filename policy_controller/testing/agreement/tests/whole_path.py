@@ -1,6 +1,6 @@
 """The whole path without an API server: objects go into the operator's store, and enforcer processes follow it.
 
-Two nodes of a laboratory. Knows the operator's parts and the enforcer's command line. Knows no expected verdict.
+Two nodes of a laboratory, and the operator on a host outside. Knows the operator's parts and the enforcer's command line. Knows no expected verdict.
 """
 
 import asyncio
@@ -18,13 +18,18 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from policy_controller.clock import SystemClock
 from policy_controller.controller.compile_loop import CompileLoop
+from policy_controller.controller.identity.dates import today
+from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.tests import objects
+from policy_controller.enforcer.tests.operator_double import Site
+from policy_controller.testing.credentials import NAMESPACE, Authority, FakeReviews
 from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod, inside
 from policy_controller.testing.probe import Prober
+from policy_controller.wire.channel import HostPort
 
 ENFORCER: Final = (sys.executable, "-c", "from policy_controller.enforcer.main import main; main()")
 NODES: Final = ("node-a", "node-b")
@@ -34,12 +39,12 @@ EVERY: Final = 0.005
 
 
 class WholePath:
-    """An operator's store and two enforcers; an async context manager. `directory` is for the operator's socket."""
+    """An operator's store and two enforcers; an async context manager. `directory` is for what enforcers are given."""
 
     def __init__(self, directory: Path, network: NetworkKind) -> None:
         self._network = network
-        self._address = f"unix://{directory}/operator.sock"
         self._directory = directory
+        self._authority, self._reviews = Authority(), FakeReviews()
         self._stack = AsyncExitStack()
         self._versions = itertools.count(1)
 
@@ -47,12 +52,17 @@ class WholePath:
         self.laboratory = self._stack.enter_context(Laboratory(network=self._network))
         self.prober = await self._stack.enter_async_context(Prober())
         self.store, self.streams = Store(), NodeStreams()
-        server = EnforcementServer(self.streams, SystemClock())
+        enforcers = Enforcers(NAMESPACE, "policy-enforcer")
+        reviewer = Reviewer(self._reviews, self.store, enforcers, SystemClock(), today)
+        server = EnforcementServer(self.streams, reviewer, SystemClock())
         self._loop = CompileLoop(self.store, self.streams, SystemClock(), DEBOUNCE)
         self.store.subscribe(self._loop.wake)
         self.streams.subscribe(self._loop.wake)
         self._tell(Kind.NAMESPACE, objects.namespace("shop"))
-        await server.start(self._address)
+        where, certificate = self.laboratory.add_outside("operator"), self._authority.certificate()
+        self._address = HostPort(str(where.addresses[0]), 9473)
+        with inside(where.namespace):
+            await server.start(self._address, lambda: certificate)
         self._stack.push_async_callback(server.stop)
         synced = asyncio.Event()
         synced.set()
@@ -119,7 +129,12 @@ class WholePath:
         node = self.laboratory.add_node(name)
         log = self._stack.enter_context((self._directory / f"{name}.log").open("wb")).fileno()
         links = ",".join(self.laboratory.pod_interfaces)
-        flags = ("--node", name, "--operator", self._address, "--pod-interfaces", links)
+        folder = self._directory / name
+        folder.mkdir()
+        site = Site(folder, self._address)
+        site.give_ca(self._authority.pem)
+        site.give_token(self._reviews.mint(name))
+        flags = ("--node", name, *site.flags(), "--pod-interfaces", links)
         self.laboratory.spawn(node.namespace, [*ENFORCER, *flags], stdout=log, stderr=log)
 
     def _tell(self, kind: Kind, tree: dict[str, Any]) -> None:
