@@ -22,6 +22,10 @@ class KubeProxyError(Exception):
     """Rules could not be loaded; the text says by which program, and what it said."""
 
 
+class RefusedRulesError(KubeProxyError):
+    """A program is there, and does not take the rules; the text holds its own words."""
+
+
 class UnfitKernelError(KubeProxyError):
     """The kernel has no such packet filter."""
 
@@ -85,8 +89,10 @@ class KubeProxy:
     def _check_kernel(self, family: Family) -> None:
         try:
             self._restore(family, iptables.removal(), "--noflush")
-        except KubeProxyError as error:
-            raise UnfitKernelError(str(error)) from error
+        except RefusedRulesError as error:
+            raise UnfitKernelError(
+                f"the kernel of this machine takes no rules of {self.mode.value} for {family.value}: {error}"
+            ) from error
 
     def _restore(self, family: Family, text: str, *options: str) -> None:
         self._run([RESTORE[self.mode][family], "--wait", str(LOCK_SECONDS), *options], text)
@@ -98,4 +104,4 @@ class KubeProxy:
         with inside(self._namespace):
             done = subprocess.run(words, input=text, text=True, capture_output=True, check=False)  # noqa: S603 - fixed programs
         if done.returncode != 0:
-            raise KubeProxyError(f"{words[0]}: {done.stderr.strip()}")
+            raise RefusedRulesError(f"{words[0]}: {done.stderr.strip()}")

@@ -129,3 +129,14 @@ def test_rules_that_a_program_refuses_are_an_error_that_names_it(namespace: str)
     proxy = KubeProxy(Mode.NFTABLES, namespace, NODE)
     with pytest.raises(KubeProxyError, match=r"nft: .*File exists"):
         proxy.sync([service, rival])
+
+
+@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.value)
+def test_a_program_that_is_missing_is_no_fault_of_the_kernel(
+    mode: Mode, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its tests would be skipped, with a reason that is not true."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(KubeProxyError, match="is missing: install the package") as caught:
+        KubeProxy(mode, namespace, NODE).sync(())
+    assert not isinstance(caught.value, UnfitKernelError)
