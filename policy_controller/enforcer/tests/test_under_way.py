@@ -7,24 +7,9 @@ from threading import Event, Thread
 
 import pytest
 
+from compilers.nftables import transaction as nft
 from compilers.nftables.expressions import DROP, jump
 from compilers.nftables.table import MapDeclaration, NamedSet, Rule, SetDeclaration, TableName
-from compilers.nftables.transaction import (
-    AddChain,
-    AddElements,
-    AddMap,
-    AddRule,
-    AddSet,
-    AddTable,
-    Command,
-    DeleteChain,
-    DeleteElements,
-    DeleteSet,
-    DeleteTable,
-    FlushChain,
-    MapElement,
-    Transaction,
-)
 from compilers.nftables.words import Hook, KeyType, TableFamily
 from policy_controller.enforcer import under_way
 from policy_controller.enforcer.libnftables import LibNft
@@ -32,36 +17,38 @@ from policy_controller.enforcer.under_way import PacketsUnderWay, changes_verdic
 from policy_controller.testing.namespaces import PrivateNamespace
 
 TABLE = TableName(TableFamily.INET, "t")
-SET = AddSet(TABLE, SetDeclaration("s", (KeyType.SERVICE,)))
-MAP = AddMap(TABLE, MapDeclaration("m", (KeyType.SERVICE,)))
-CHAIN, BASE_CHAIN = AddChain(TABLE, "c"), AddChain(TABLE, "b", Hook.FORWARD)
-RULE = AddRule(TABLE, "c", Rule((DROP,)))
-ELEMENTS = AddElements(TABLE, "s", (80,))
-LEADS = AddElements(TABLE, "m", (MapElement(80, jump("c")),))
+SET = nft.AddSet(TABLE, SetDeclaration("s", (KeyType.SERVICE,)))
+MAP = nft.AddMap(TABLE, MapDeclaration("m", (KeyType.SERVICE,)))
+CHAIN, BASE_CHAIN = nft.AddChain(TABLE, "c"), nft.AddChain(TABLE, "b", Hook.FORWARD)
+RULE = nft.AddRule(TABLE, "c", Rule((DROP,)))
+ELEMENTS = nft.AddElements(TABLE, "s", (80,))
+LEADS = nft.AddElements(TABLE, "m", (nft.MapElement(80, jump("c")),))
 
 
 @pytest.mark.parametrize(
     ("commands", "changes"),
     [
-        ([AddTable(TABLE), SET, MAP, CHAIN], False),
+        ([nft.AddTable(TABLE), SET, MAP, CHAIN], False),
         ([SET, ELEMENTS, CHAIN, RULE], False),
         ([CHAIN, MAP, LEADS], False),
         ([ELEMENTS], True),
         ([CHAIN, LEADS], True),
         ([RULE], True),
-        ([SET, AddRule(TABLE, "s", Rule((DROP,)))], True),
-        ([CHAIN, AddElements(TABLE, "c", (80,))], True),
+        ([SET, nft.AddRule(TABLE, "s", Rule((DROP,)))], True),
+        ([CHAIN, nft.AddElements(TABLE, "c", (80,))], True),
         ([BASE_CHAIN], True),
-        ([CHAIN, FlushChain(TABLE, "c")], True),
-        ([DeleteElements(TABLE, "s", (80,))], True),
-        ([DeleteChain(TABLE, "c")], True),
-        ([DeleteSet(TABLE, "s")], True),
-        ([DeleteTable(TABLE)], True),
+        ([CHAIN, nft.FlushChain(TABLE, "c")], True),
+        ([nft.DeleteElements(TABLE, "s", (80,))], True),
+        ([nft.DeleteChain(TABLE, "c")], True),
+        ([nft.DeleteSet(TABLE, "s")], True),
+        ([nft.DeleteTable(TABLE)], True),
     ],
     ids=str,
 )
-def test_verdicts_change_unless_only_what_is_new_is_filled(commands: list[Command], changes: bool) -> None:
-    assert changes_verdicts(Transaction(tuple(commands))) is changes
+def test_verdicts_change_unless_only_what_is_new_is_filled(
+    commands: list[nft.Command], changes: bool
+) -> None:
+    assert changes_verdicts(nft.Transaction(tuple(commands))) is changes
 
 
 def test_nothing_is_waited_for_before_anything_has_changed() -> None:
@@ -95,12 +82,12 @@ def test_the_next_transaction_waits_for_the_packets_of_the_last_that_changed_ver
     through = Event()
     monkeypatch.setattr(under_way, "_pass_all", through.wait)
     with PrivateNamespace() as network:
-        nft = network.run(LibNft)
+        kernel = network.run(LibNft)
 
-        def run(*commands: Command) -> None:
-            nft.run(Transaction(commands))
+        def run(*commands: nft.Command) -> None:
+            kernel.run(nft.Transaction(commands))
 
-        network.run(lambda: run(AddTable(TABLE), CHAIN, SET))
+        network.run(lambda: run(nft.AddTable(TABLE), CHAIN, SET))
         network.run(lambda: run(RULE))
         third = Thread(target=lambda: network.run(lambda: run(ELEMENTS)))
         third.start()
@@ -109,7 +96,7 @@ def test_the_next_transaction_waits_for_the_packets_of_the_last_that_changed_ver
         assert third.is_alive()
         through.set()
         third.join(timeout=10)
-        held = network.run(lambda: nft.list_table(TABLE.family, TABLE.name))
+        held = network.run(lambda: kernel.list_table(TABLE.family, TABLE.name))
     assert held is not None
     assert held.sets == (NamedSet(SET.declaration, frozenset({80})),)
 
