@@ -57,6 +57,10 @@ class Handshakes:
     def hear(self, line: str) -> None:
         """A line that was written to standard error. May be called by any one thread."""
         failure = classify(line)
-        if failure is not None:
-            self.failures[failure] += 1
-            log.warning("a TLS handshake failed: %s", failure.value)
+        if failure is None:
+            return
+        self.failures[failure] += 1
+        count = self.failures[failure]
+        # Whoever reaches the port can make as many fail as they like: told are the first, the second, the fourth...
+        if count & (count - 1) == 0:
+            log.warning("a TLS handshake failed: %s (the %d. of this kind)", failure.value, count)
