@@ -11,7 +11,7 @@ from policy_controller.testing.api_server.access import Tokens
 from policy_controller.testing.api_server.asking import Asked, json_response
 from policy_controller.testing.api_server.deletes import Deleter
 from policy_controller.testing.api_server.documents import JsonObject, encode, metadata_of
-from policy_controller.testing.api_server.doors import Door, Doors, channels
+from policy_controller.testing.api_server.doors import Door, Doors, channels, tunnel
 from policy_controller.testing.api_server.doors.dialling import dial
 from policy_controller.testing.api_server.doors.logs import said
 from policy_controller.testing.api_server.errors import ApiError
@@ -81,12 +81,19 @@ class Parts:
     async def forward_ports(self, asked: Asked) -> web.StreamResponse:
         """GET of a pod's forwarded ports, which becomes a WebSocket."""
         door = self._door(asked)
-        socket = web.WebSocketResponse(protocols=(channels.PROTOCOL,), max_msg_size=channels.MESSAGE_LIMIT)
+        protocols = (tunnel.PROTOCOL, channels.PROTOCOL)
+        socket = web.WebSocketResponse(protocols=protocols, max_msg_size=channels.MESSAGE_LIMIT)
         if not socket.can_prepare(asked.request):
             raise errors.bad_request("Upgrade request required")
-        ports = _ports(asked.query.getall("ports", []))
-        await socket.prepare(asked.request)
-        await channels.forward(socket, ports, functools.partial(dial, door))
+        offered = asked.request.headers.get("Sec-WebSocket-Protocol", "")
+        to_port = functools.partial(dial, door)
+        if tunnel.PROTOCOL in (word.strip() for word in offered.split(",")):
+            await socket.prepare(asked.request)
+            await tunnel.Tunnel(socket, to_port).run()
+        else:
+            ports = _ports(asked.query.getall("ports", []))
+            await socket.prepare(asked.request)
+            await channels.forward(socket, ports, to_port)
         return socket
 
     async def log(self, asked: Asked) -> web.StreamResponse:

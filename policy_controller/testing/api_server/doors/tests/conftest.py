@@ -68,7 +68,7 @@ def kubeconfig(server: ApiServer, tmp_path: Path) -> Path:
 @pytest.fixture
 def door(server: ApiServer, netns: str, tmp_path: Path) -> Door:
     """The pod `web`, which runs in the namespace and logs into two files."""
-    uid = server.create(sample("v1", "Pod"))["metadata"]["uid"]
+    uid = server.create({**sample("v1", "Pod"), "status": {"phase": "Running"}})["metadata"]["uid"]
     logs = {name: str(tmp_path / f"{name}.log") for name in ("main", "other")}
     made = Door(uid, netns, logs)
     server.doors.open(made)
