@@ -3,10 +3,21 @@
 Knows the chains that the templates promise to have. Is given the text: it reads no file, and no pod is known here.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from compilers.nftables.expressions import DROP, AnonymousSet, Comparison, Counter, Match, jump
+from compilers.model.words import PROTOCOLS, Address, Direction, Protocol
+from compilers.nftables.expressions import (
+    DROP,
+    RETURN,
+    AnonymousSet,
+    Comparison,
+    Counter,
+    Match,
+    distinct,
+    jump,
+)
 from compilers.nftables.reader import read
 from compilers.nftables.references import problems
 from compilers.nftables.table import Rule, Table
@@ -43,14 +54,24 @@ SLOTS: Final = {
 }
 
 
+OPERATOR_PORT: Final = 9473
+"""Where the operator's pods listen for enforcers."""
+TCP: Final = PROTOCOLS[Protocol.TCP].number
+ORIGINAL_DESTINATION: Final = {4: Field.ORIGINAL_IP_DESTINATION, 6: Field.ORIGINAL_IP6_DESTINATION}
+
+
 @dataclass(frozen=True, slots=True)
 class BaseSettings:
     """What an operator of a node may set in the base.
 
     `pod_interfaces`: names on which this node meets its pods, or starts of names followed by `*`; at least one.
+    `api_server`: address and port by which pods call the API server, which is its Service's; None when nobody knows.
+    `operator_port`: the TCP port on which pods of the operator listen.
     """
 
     pod_interfaces: tuple[str, ...] = ("cni0", "cali*")
+    api_server: tuple[Address, int] | None = None
+    operator_port: int = OPERATOR_PORT
 
     def __post_init__(self) -> None:
         """Check the alphabet (these become nft text), and refuse none, duplicates and `*` alone."""
@@ -62,14 +83,45 @@ class BaseSettings:
             raise InvalidNftError("pod interfaces", "one is named twice")
         for pattern in self.pod_interfaces:
             checked_interface(pattern)
+        ports = (self.operator_port,) if self.api_server is None else (self.operator_port, self.api_server[1])
+        if not all(0 < port < 65536 for port in ports):
+            raise InvalidNftError("ports", "are from 1 to 65535")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Both tables as they are before the node's rule set fills maps, sets and slots."""
+    """Both tables as they are before the node's rule set fills maps, sets and slots.
+
+    `closed_untold`: content of the slots for unknown addresses while they are closed and nobody tells the node who its
+    new pods are. One of them may be the operator, without whom nobody ever will: so these let the control path pass.
+    """
 
     inet: Table
     bridge: Table
+    closed_untold: Mapping[Direction, tuple[Rule, ...]]
+
+
+def _control_path(settings: BaseSettings) -> Iterator[tuple[Direction, Rule]]:
+    """What an operator's pod needs of a node that does not know it, as rules that return past the drop."""
+    tcp = Match((Field.PROTOCOL,), TCP)
+    if settings.api_server is not None:
+        # By what the pod has called: who answers, kube-proxy has chosen before the packet comes here.
+        address, port = settings.api_server
+        called = Match((ORIGINAL_DESTINATION[address.version],), address)
+        yield Direction.EGRESS, Rule((tcp, called, Match((Field.ORIGINAL_PORT,), port), RETURN))
+    # Enforcers of other nodes come from outside, the node's own through `output`: never from a pod of this node.
+    patterns = distinct(settings.pod_interfaces)
+    operand = patterns[0] if len(patterns) == 1 else AnonymousSet(patterns)
+    elsewhere = Match((Field.IN_INTERFACE,), operand, Comparison.NOT_EQUAL)
+    yield Direction.INGRESS, Rule((elsewhere, Match((Field.TCP_PORT,), settings.operator_port), RETURN))
+
+
+def _closed_untold(settings: BaseSettings) -> dict[Direction, tuple[Rule, ...]]:
+    passing = list(_control_path(settings))
+    return {
+        direction: (*(rule for one, rule in passing if one is direction), *CLOSED_UNKNOWN)
+        for direction in Direction
+    }
 
 
 def _defines(settings: BaseSettings) -> str:
@@ -98,4 +150,5 @@ def base_tables(inet_text: str, bridge_text: str, settings: BaseSettings) -> Bas
     return Base(
         _checked(read(defines + inet_text), TableFamily.INET),
         _checked(read(defines + bridge_text), TableFamily.BRIDGE),
+        _closed_untold(settings),
     )

@@ -136,6 +136,8 @@ def _checked_operand(field: Field, comparison: Comparison, operand: Operand) -> 
         case _ if key is KeyType.CONNTRACK_STATUS and comparison is not Comparison.EQUAL:
             # A connection has several: `!=` compares them all at once.
             raise InvalidNftError(field.value, "is matched without !=")
+        case AnonymousSet() if field is Field.ORIGINAL_PORT:
+            raise InvalidNftError(field.value, "nft lists a set of them without its types")
         case AnonymousSet(values):
             for value in values:
                 checked_scalar(field.value, key, value)
@@ -166,6 +168,8 @@ class Match:
             raise InvalidNftError("match", "needs a field")
         if len(self.fields) > 1 and not isinstance(self.operand, SetReference):
             raise InvalidNftError("match", "a concatenation is compared with a named set")
+        if len(self.fields) > 1 and Field.ORIGINAL_PORT in self.fields:
+            raise InvalidNftError("match", "a port of the original packet is compared by itself")
         _checked_operand(self.fields[0], self.comparison, self.operand)
 
 

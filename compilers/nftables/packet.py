@@ -41,6 +41,8 @@ class Packet:
     `destination_link`: the interface by which the node itself would send to the destination, `oifname` unless given: a frame
     on a bridge goes by its MAC.
     `translated`: the node itself has rewritten the destination, as it does for a Service.
+    `original`: address and port to which the connection's first packet was sent, before anything was rewritten; the
+    packet's own unless given.
     `hop_limit` is looked at in IPv6 only.
     `ether_type` follows from the addresses unless given (a tagged frame has 0x8100). Raises InvalidNftError.
     """
@@ -58,6 +60,7 @@ class Packet:
     destination_is_broadcast: bool = False
     destination_link: str | None = None
     translated: bool = False
+    original: tuple[IPv4Address | IPv6Address, int] | None = None
     hop_limit: int = 64
     ether_type: int | None = None
 
@@ -89,6 +92,9 @@ _ETHER, _KIND, _DESTINATION_KIND = (
 _HOP_LIMIT: Final = PLACE[Field.HOP_LIMIT]
 _STATUS: Final = PLACE[Field.CONNTRACK_STATUS]
 _DESTINATION_LINK: Final = PLACE[Field.DESTINATION_LINK]
+_ORIGINAL_IP: Final = PLACE[Field.ORIGINAL_IP_DESTINATION]
+_ORIGINAL_IP6: Final = PLACE[Field.ORIGINAL_IP6_DESTINATION]
+_ORIGINAL_PORT: Final = PLACE[Field.ORIGINAL_PORT]
 _PORT_PLACES: Final = {number: PLACE[field] for number, field in PORT_FIELDS.items() if field is not None}
 
 
@@ -114,6 +120,8 @@ def laid_out(packet: Packet) -> Laid:
     else:
         laid[_IP6_SOURCE], laid[_IP6_DESTINATION] = int(packet.source), int(packet.destination)
         laid[_ICMPV6] = packet.icmpv6_type
+    called, port = packet.original or (packet.destination, packet.destination_port)
+    laid[_ORIGINAL_IP if is_ip4 else _ORIGINAL_IP6], laid[_ORIGINAL_PORT] = int(called), port
     laid[_PROTOCOL] = packet.protocol
     laid[_STATE] = packet.state
     laid[_STATUS] = "dnat" if packet.translated else ""

@@ -76,6 +76,10 @@ class Tables:
         return self.inet, self.bridge
 
 
+Slots = Mapping[Direction, tuple[Rule, ...]]
+"""What the slots for unknown addresses hold, by direction; those that are open are left out."""
+
+
 def render_empty(base: Base) -> Tables:
     """The base alone: every slot open, nobody isolated."""
     return Tables(base.inet, base.bridge)
@@ -108,6 +112,16 @@ def render(rule_set: RuleSet, base: Base, closed_unknown: frozenset[Direction] =
         ),
         bridge=replace(base.bridge, chains=tuple(_filled_slots(base.bridge, frames))),
     )
+
+
+def with_slots(tables: Tables, slots: Slots) -> Tables:
+    """The same tables, with exactly this in the slots for unknown addresses."""
+    rules = {slot: slots.get(direction, ()) for direction, slot in UNKNOWN_SLOT.items()}
+    chains = tuple(
+        replace(chain, rules=rules[chain.name]) if chain.name in rules else chain
+        for chain in tables.inet.chains
+    )
+    return replace(tables, inet=replace(tables.inet, chains=chains))
 
 
 def _filled_slots(table: Table, slots: Mapping[str, tuple[Rule, ...]]) -> Iterator[Chain]:

@@ -29,15 +29,9 @@ from compilers.nftables.table import Rule
 from compilers.nftables.values import operand_of, scalar_of
 from compilers.nftables.words import FIELD_TYPES, ConntrackState, Field, InvalidNftError, KeyType, Scalar
 
-# Field phrases by their first word, the longest first.
+# Field phrases by their first word. None is the start of another, so a word is a phrase's last when no phrase goes on.
 PHRASES: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
-    first: tuple(
-        sorted(
-            (tuple(one.value.split()) for one in Field if one.value.split()[0] == first),
-            key=len,
-            reverse=True,
-        )
-    )
+    first: tuple(tuple(one.value.split()) for one in Field if one.value.split()[0] == first)
     for first in {one.value.split()[0] for one in Field}
 }
 ENDS: Final = frozenset({"newline", "end"})
@@ -78,17 +72,16 @@ def accepts(lexer: Lexer, text: str) -> bool:
 
 def _field(lexer: Lexer) -> Field:
     first = word(lexer, "a field")
-    for phrase in PHRASES.get(first.text, ()):
-        rest = phrase[1:]
-        if not rest:
-            return Field(first.text)
-        second = word(lexer, "a field")
-        text = " ".join((first.text, second.text, *(word(lexer, "a field").text for _ in rest[1:])))
-        try:
-            return Field(text)
-        except ValueError:
-            raise lexer.error(f"{text!r} is not a field this project uses", first.start) from None
-    raise lexer.error(f"{first.text!r} is not in the language this project uses", first.start)
+    if first.text not in PHRASES:
+        raise lexer.error(f"{first.text!r} is not in the language this project uses", first.start)
+    read: tuple[str, ...] = (first.text,)
+    while any(phrase[: len(read)] == read != phrase for phrase in PHRASES[first.text]):
+        read = (*read, word(lexer, "a field").text)
+    text = " ".join(read)
+    try:
+        return Field(text)
+    except ValueError:
+        raise lexer.error(f"{text!r} is not a field this project uses", first.start) from None
 
 
 def _fields(lexer: Lexer) -> tuple[Field, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from compilers.model.words import PROTOCOLS
 from compilers.nftables.expressions import (
     AddToSet,
     Comparison,
@@ -36,11 +37,20 @@ Element = Atom | tuple[Atom, ...] | Range
 """Of a set with one key type its value, of a concatenation a tuple, of an interval set always a Range."""
 
 ADDRESS_KEYS = ((KeyType.IPV4,), (KeyType.IPV6,))
-FIELDS_OF_IP4 = frozenset({Field.IP_SOURCE, Field.IP_DESTINATION})
-FIELDS_OF_IP6 = frozenset({Field.IP6_SOURCE, Field.IP6_DESTINATION, Field.ICMPV6_TYPE, Field.HOP_LIMIT})
+FIELDS_OF_IP4 = frozenset({Field.IP_SOURCE, Field.IP_DESTINATION, Field.ORIGINAL_IP_DESTINATION})
+FIELDS_OF_IP6 = frozenset(
+    {
+        Field.IP6_SOURCE,
+        Field.IP6_DESTINATION,
+        Field.ICMPV6_TYPE,
+        Field.HOP_LIMIT,
+        Field.ORIGINAL_IP6_DESTINATION,
+    }
+)
 TRANSPORT_FIELDS = frozenset(
     {Field.ANY_PORT, Field.TCP_PORT, Field.UDP_PORT, Field.SCTP_PORT, Field.ICMPV6_TYPE}
 )
+HAVE_PORTS = frozenset(one.number for one in PROTOCOLS.values())
 
 
 def fields_of(expression: Expression) -> tuple[Field, ...]:
@@ -68,6 +78,8 @@ class Rule:
         if len(set(alone)) != len(alone):
             raise InvalidNftError("rule", "compares one field twice; nft may leave one out")
         self._check_transport(read)
+        if Field.ORIGINAL_PORT in read:
+            self._check_original_port()
 
     def _check_transport(self, read: list[Field]) -> None:
         transport = TRANSPORT_FIELDS.intersection(read)
@@ -82,6 +94,16 @@ class Rule:
                         raise InvalidNftError(
                             "rule", "nft leaves out `meta l4proto` beside a header of one protocol"
                         )
+                case _:
+                    pass
+
+    def _check_original_port(self) -> None:
+        for expression in self.expressions:
+            match expression:
+                case Match((Field.PROTOCOL,), operand, Comparison.EQUAL) if operand in HAVE_PORTS:
+                    return
+                case Match((Field.ORIGINAL_PORT,)):
+                    raise InvalidNftError("rule", "nft takes `ct original proto-dst` after one protocol only")
                 case _:
                     pass
 

@@ -156,6 +156,9 @@ class Field(enum.Enum):
     DESTINATION_KIND = "fib daddr type"
     DESTINATION_LINK = "fib daddr oifname"
     HOP_LIMIT = "ip6 hoplimit"
+    ORIGINAL_IP_DESTINATION = "ct original ip daddr"
+    ORIGINAL_IP6_DESTINATION = "ct original ip6 daddr"
+    ORIGINAL_PORT = "ct original proto-dst"
 
 
 FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
@@ -178,6 +181,9 @@ FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
     Field.DESTINATION_KIND: KeyType.ADDRESS_KIND,
     Field.DESTINATION_LINK: KeyType.INTERFACE,
     Field.HOP_LIMIT: KeyType.NUMBER,
+    Field.ORIGINAL_IP_DESTINATION: KeyType.IPV4,
+    Field.ORIGINAL_IP6_DESTINATION: KeyType.IPV6,
+    Field.ORIGINAL_PORT: KeyType.SERVICE,
 }
 
 # nft's keywords that fit our alphabet; as a chain or set name each is a syntax error (tried with 1.0.6).

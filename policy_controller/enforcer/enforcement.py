@@ -9,9 +9,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
-from compilers.model.words import Address, Direction
+from compilers.model.words import Address
 from compilers.nftables.base import CLOSED_UNKNOWN, Base
-from compilers.nftables.render import UNKNOWN_SLOT, Tables, render, render_empty
+from compilers.nftables.render import Slots, Tables, render, render_empty, with_slots
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
@@ -45,10 +45,13 @@ SHOWN_DIFFERENCES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the kernel should hold, what of it is closed (None: as it was found), and the pods it waits for."""
+    """What the kernel should hold, which slots for unknown addresses are closed in it, and the pods it waits for.
+
+    `slots` is None where they are as they were found.
+    """
 
     tables: Tables
-    closed: frozenset[Direction] | None
+    slots: Slots | None
     waiting: Waiting
 
 
@@ -216,21 +219,24 @@ class Enforcement:
         now = self._clock.now()
         waiting = self._standing.waiting.after(rule_set, now)
         closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, now)
-        return Standing(render(rule_set, self._base, closed), closed, waiting)
+        slots = dict.fromkeys(closed, CLOSED_UNKNOWN)
+        return Standing(render(rule_set, self._base, closed), slots, waiting)
 
     async def _settle(self) -> None:
         """Close and open for unknown addresses as it should be now, and mend what did not succeed before."""
         held = self._session.in_force
-        standing = self._standing
+        standing, knowledge = self._standing, self._session.knowledge
         closed = self._gates.closed(
-            self._session.knowledge,
+            knowledge,
             held.rule_set if held is not None else None,
             standing.waiting,
             self._clock.now(),
         )
-        if closed == standing.closed and self._trouble is None:
+        untold = knowledge is Knowledge.STALE
+        slots = {one: self._base.closed_untold[one] if untold else CLOSED_UNKNOWN for one in closed}
+        if slots == standing.slots and self._trouble is None:
             return
-        standing = replace(standing, tables=_with_closed(standing.tables, closed), closed=closed)
+        standing = replace(standing, tables=with_slots(standing.tables, slots), slots=slots)
         try:
             await self._apply(standing.tables)
         except KernelError as error:
@@ -307,13 +313,3 @@ def _pause(failures: int) -> float:
     """Seconds until the next attempt after so many that failed."""
     # A power of 1024 is no float any more, and a kernel may refuse for days.
     return min(2.0 ** min(failures, 10), LONGEST_WAIT)
-
-
-def _with_closed(tables: Tables, closed: frozenset[Direction]) -> Tables:
-    """The same tables, with exactly these directions closed for unknown addresses."""
-    rules = {slot: CLOSED_UNKNOWN if direction in closed else () for direction, slot in UNKNOWN_SLOT.items()}
-    chains = tuple(
-        replace(chain, rules=rules[chain.name]) if chain.name in rules else chain
-        for chain in tables.inet.chains
-    )
-    return replace(tables, inet=replace(tables.inet, chains=chains))

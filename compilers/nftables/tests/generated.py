@@ -154,11 +154,24 @@ def _numbers(field: Field, numbers: st.SearchStrategy[int]) -> st.SearchStrategy
     return st.builds(Match, st.just((field,)), operands, comparisons)
 
 
+original_ports: st.SearchStrategy[list[Expression]] = st.tuples(
+    st.sampled_from([6, 17, 132]).map(lambda number: Match((Field.PROTOCOL,), number)),
+    st.builds(
+        Match,
+        st.just((Field.ORIGINAL_PORT,)),
+        st.one_of(
+            ports, st.tuples(st.integers(0, 999), st.integers(1000, 65535)).map(lambda pair: Range(*pair))
+        ),
+        comparisons,
+    ),
+).map(list)
 inet_matches: st.SearchStrategy[Expression] = st.one_of(
     _addresses(Field.IP_SOURCE, ip4, ("s4", "b4")),
     _addresses(Field.IP_DESTINATION, ip4, ("s4", "b4")),
     _addresses(Field.IP6_SOURCE, ip6, ("s6-0a.b_c", "b6")),
     _addresses(Field.IP6_DESTINATION, ip6, ("s6-0a.b_c", "b6")),
+    _addresses(Field.ORIGINAL_IP_DESTINATION, ip4, ("s4", "b4")),
+    _addresses(Field.ORIGINAL_IP6_DESTINATION, ip6, ("s6-0a.b_c", "b6")),
     _numbers(Field.PROTOCOL, protocols),
     st.sampled_from(PORT_FIELDS).flatmap(lambda field: _numbers(field, ports)),
     st.builds(
@@ -233,11 +246,12 @@ def _rule_or_none(expressions: list[Expression]) -> Rule | None:
 def rules(draw: st.DrawFn, family: TableFamily, later: tuple[str, ...]) -> Rule:
     verdicts = [ACCEPT, DROP, RETURN, *(jump(one) for one in later), *(goto(one) for one in later)]
     ends: st.SearchStrategy[Expression] = st.sampled_from(verdicts)
-    matches = bridge_matches
+    matches = st.lists(bridge_matches, max_size=3)
     if family is TableFamily.INET:
-        ends, matches = (st.one_of(ends, inet_ends) if later else ends), inet_matches
+        ends = st.one_of(ends, inet_ends) if later else ends
+        matches = st.one_of(st.lists(inet_matches, max_size=3), original_ports)
     parts = st.tuples(
-        st.lists(matches, max_size=3),
+        matches,
         st.lists(statements, max_size=2, unique_by=type),
         st.lists(ends, max_size=1),
     )

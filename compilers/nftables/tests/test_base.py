@@ -20,6 +20,7 @@ from compilers.nftables.base import (
 from compilers.nftables.expressions import DROP, jump
 from compilers.nftables.packet import Packet, PacketHook
 from compilers.nftables.references import problems
+from compilers.nftables.render import UNKNOWN_SLOT
 from compilers.nftables.table import Chain, NamedMap, NamedSet, Rule, Table
 from compilers.nftables.trace import Decision, Walker
 from compilers.nftables.transaction import AddChain, AddRule, FlushChain, install
@@ -268,6 +269,95 @@ def test_slots_decide_only_what_they_are_for(
     assert Walker(filled(ALL_CLOSED)).verdict(sent) is once_closed
 
 
+API4, API6 = IPv4Address("10.96.0.1"), IPv6Address("fd96::1")
+NEW6 = IPv6Address("fd10:244:1::c")
+API_SERVER, NODE = IPv4Address("172.31.0.12"), IPv4Address("172.31.0.11")
+
+
+def untold(settings: BaseSettings) -> tuple[Table, Table]:
+    """The same with unknown addresses dropped because nobody says who has them."""
+    rules = base_tables(INET, BRIDGE, settings).closed_untold
+    return filled({slot: rules[direction] for direction, slot in UNKNOWN_SLOT.items()})
+
+
+def called(hook: PacketHook, pair: Addresses, original: tuple[IPv4Address | IPv6Address, int]) -> Packet:
+    out = "eth0" if hook is FORWARD else ""
+    return Packet(hook, "cni0", out, *pair, 6, 6443, translated=True, original=original)
+
+
+def to_new(iifname: str, port: int, protocol: int = 6, source: IPv4Address = API_SERVER) -> Packet:
+    return Packet(FORWARD, iifname, "cni0", source, STRANGER, protocol, port)
+
+
+# A packet, and its fate where the API server is known by no address, by an IPv4 and by an IPv6 address.
+UNTOLD: list[tuple[str, Packet, Decision, Decision, Decision]] = [
+    ("to the API server", called(FORWARD, (STRANGER, API_SERVER), (API4, 443)), DENY, ACCEPT, DENY),
+    ("to the API server on its node", called(INPUT, (STRANGER, NODE), (API4, 443)), DENY, ACCEPT, DENY),
+    (
+        "to the API server over IPv6",
+        called(FORWARD, (NEW6, IPv6Address("fd31::c")), (API6, 443)),
+        *(DENY, DENY, ACCEPT),
+    ),
+    ("to another port of it", called(FORWARD, (STRANGER, API_SERVER), (API4, 444)), DENY, DENY, DENY),
+    ("to another Service", called(FORWARD, (STRANGER, API_SERVER), (STRANGER, 443)), DENY, DENY, DENY),
+    ("without a Service", tcp(FORWARD, "cni0", "eth0", (STRANGER, API_SERVER)), DENY, DENY, DENY),
+    (
+        "to its address where nothing is rewritten",
+        Packet(FORWARD, "cni0", "eth0", STRANGER, API4, 6, 443),
+        *(DENY, ACCEPT, DENY),
+    ),
+    ("the same by UDP", Packet(FORWARD, "cni0", "eth0", STRANGER, API4, 17, 443), DENY, DENY, DENY),
+    (
+        "an isolated pod to the API server",
+        called(FORWARD, (ISOLATED, API_SERVER), (API4, 443)),
+        *(DENY, DENY, DENY),
+    ),
+    (
+        "to an API server that is an isolated pod",
+        called(FORWARD, (STRANGER, ISOLATED), (API4, 443)),
+        *(DENY, DENY, DENY),
+    ),
+    ("from elsewhere to its port", to_new("eth0", 9473), ACCEPT, ACCEPT, ACCEPT),
+    ("through a tunnel to its port", to_new("flannel.1", 9473), ACCEPT, ACCEPT, ACCEPT),
+    ("from elsewhere to another port", to_new("eth0", 9472), DENY, DENY, DENY),
+    ("from elsewhere by UDP", to_new("eth0", 9473, 17), DENY, DENY, DENY),
+    ("from a pod of this node to its port", to_new("cni0", 9473, source=KNOWN), DENY, DENY, DENY),
+    (
+        "from elsewhere to an isolated pod",
+        Packet(FORWARD, "eth0", "cni0", API_SERVER, ISOLATED, 6, 9473),
+        *(DENY, DENY, DENY),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "nowhere", "ipv4", "ipv6"), [one[1:] for one in UNTOLD], ids=[one[0] for one in UNTOLD]
+)
+def test_unknown_addresses_that_nobody_tells_of_have_the_control_path_and_no_more(
+    sent: Packet, nowhere: Decision, ipv4: Decision, ipv6: Decision
+) -> None:
+    fates = [
+        Walker(untold(BaseSettings(("cni0",), api_server))).verdict(sent)
+        for api_server in (None, (API4, 443), (API6, 443))
+    ]
+    assert fates == [nowhere, ipv4, ipv6]
+
+
+def test_the_operators_port_is_the_one_that_is_set() -> None:
+    tables = untold(BaseSettings(("cni0", "veth*"), None, 1234))
+
+    assert Walker(tables).verdict(to_new("eth0", 1234)) is ACCEPT
+    assert Walker(tables).verdict(to_new("eth0", 9473)) is DENY
+    assert Walker(tables).verdict(to_new("veth0", 1234, source=KNOWN)) is DENY
+
+
+@pytest.mark.parametrize(("api_port", "operator_port"), [(0, 9473), (65536, 9473), (443, 0), (443, 65536)])
+def test_ports_are_checked(api_port: int, operator_port: int) -> None:
+    with pytest.raises(InvalidNftError, match="ports"):
+        BaseSettings(("cni0",), (API4, api_port), operator_port)
+
+
 def test_closed_slots_fit_the_base() -> None:
-    for table in filled(ALL_CLOSED):
-        assert list(problems(table)) == []
+    for tables in (filled(ALL_CLOSED), untold(BaseSettings(("cni0", "cali*"), (API4, 443)))):
+        for table in tables:
+            assert list(problems(table)) == []

@@ -50,6 +50,7 @@ ONE, TWO, SIX = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv6Address("f
 IP4 = (KeyType.IPV4,)
 PLAIN, BLOCKS = SetDeclaration("s", IP4), SetDeclaration("s", IP4, SetKind.INTERVAL)
 SOURCE, PORT, PROTOCOL = (Field.IP_SOURCE,), (Field.TCP_PORT,), (Field.PROTOCOL,)
+CALLED_PORT = (Field.ORIGINAL_PORT,)
 NEW = States(frozenset({ConntrackState.NEW}))
 
 # Strings that would be syntax if they were ever spliced into nft text, and others that are no names.
@@ -126,6 +127,13 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Rule((Match((Field.ANY_PORT,), 80), Match(PROTOCOL, 6))), "leaves out"),
     (lambda: Rule((Match(PORT, 80), Match((Field.UDP_PORT,), 80))), "two transport"),
     (lambda: Rule((Match(PORT, 80), Match(PORT, 81))), "twice"),
+    (lambda: Rule((Match(CALLED_PORT, 80),)), "after one protocol"),
+    (lambda: Rule((Match(CALLED_PORT, 80), Match(PROTOCOL, 6))), "after one protocol"),
+    (lambda: Rule((Match(PROTOCOL, 1), Match(CALLED_PORT, 80))), "after one protocol"),
+    (lambda: Rule((Match(PROTOCOL, 6, Comparison.NOT_EQUAL), Match(CALLED_PORT, 80))), "after one protocol"),
+    (lambda: Match(CALLED_PORT, AnonymousSet((80, 81))), "without its types"),
+    (lambda: Match((Field.ORIGINAL_IP_DESTINATION, *CALLED_PORT), SetReference("s")), "by itself"),
+    (lambda: Rule((Match((Field.ORIGINAL_IP_DESTINATION,), ONE), Match((Field.IP6_SOURCE,), SIX))), "ip6"),
     (lambda: SetDeclaration("s", ()), "made of"),
     (lambda: SetDeclaration("s", (KeyType.INTERFACE,)), "made of"),
     (lambda: SetDeclaration("s", (KeyType.SERVICE,), SetKind.INTERVAL), "ranges of addresses"),

@@ -8,6 +8,7 @@ import nft_templates
 from compilers.model.faults import ObjectRef
 from compilers.model.words import Direction, Protocol
 from compilers.nftables.base import Base, BaseSettings, base_tables
+from compilers.nftables.render import Tables, render, with_slots
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import ClassRule, LegendEntry, PeerSet, PodEntry, PolicyClass, PortSpan, RuleRef
 from compilers.ruleset.rule_set import RuleSet
@@ -22,6 +23,11 @@ def base() -> Base:
     return base_tables(
         nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
     )
+
+
+def untold(rule_set: RuleSet, base: Base) -> Tables:
+    """What a kernel holds while nobody says who has an unknown address, and such are dropped."""
+    return with_slots(render(rule_set, base), base.closed_untold)
 
 
 def policy_class(direction: Direction, *ports: int) -> PolicyClass:

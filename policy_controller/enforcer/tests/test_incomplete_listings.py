@@ -12,7 +12,6 @@ from compilers.nftables.table import NamedSet, Table
 from compilers.nftables.transaction import DeleteElements, NftRejectedError, Rejection, Transaction
 from compilers.nftables.words import TableFamily
 from compilers.ruleset.names import family_name
-from policy_controller.enforcer.gates import BOTH
 from policy_controller.enforcer.tests.states import ONE, OUT, PEERS, TWO, WEB, WEB_ISOLATED, pod, rule_set
 from policy_controller.enforcer.tests.test_enforcement import BASE, Refusing, node
 from policy_controller.wire.messages import Ack, Nack
@@ -89,7 +88,7 @@ async def test_a_roll_back_leaves_nothing_that_an_incomplete_listing_hid(listing
         nft.refused, nft.incomplete_after = "delete chain", {2: listings}
         assert isinstance(await one.snapshot(2, LARGE), Nack)
         assert nft.incomplete == 0
-        assert one.holds(SMALL, BOTH)
+        assert one.holds_untold(SMALL)
         assert one.enforcement.trouble is None
 
 

@@ -20,12 +20,12 @@ from policy_controller.clock import SystemClock
 from policy_controller.enforcer import stream as stream_module
 from policy_controller.enforcer.credentials import LOOK_SECONDS
 from policy_controller.enforcer.dry_run import dry_run
-from policy_controller.enforcer.gates import BOTH, UnknownGates
+from policy_controller.enforcer.gates import UnknownGates
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.stream import LONGEST_WAIT, SHORTEST_WAIT, Backoff, enforce_call
 from policy_controller.enforcer.tests.node import BASE, node
 from policy_controller.enforcer.tests.operator_double import Site, reserved, serving, until
-from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED
+from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED, untold
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.wire.convert import encode_operator
@@ -120,7 +120,7 @@ async def test_the_rules_stay_when_the_operator_hangs_up_and_the_next_stream_say
         stream.end()
         again, hello = await operator.next_stream()
         assert hello == Hello(NODE, InForce(1, digest_of(WEB_ISOLATED), STANDS))
-        await until(lambda: one.tables() == render(WEB_ISOLATED, BASE, BOTH))
+        await until(lambda: one.tables() == untold(WEB_ISOLATED, BASE))
         assert await again.say(FIRST) == Ack(1, digest_of(WEB_ISOLATED))
         assert one.tables() == render(WEB_ISOLATED, BASE)
 
@@ -158,7 +158,7 @@ async def test_an_operator_that_comes_late_or_again_is_found(site: Site) -> None
             async with serving(site) as operator:
                 stream, _ = await operator.next_stream()
                 await stream.say(SnapshotMessage(1, STANDS, rule_set))
-            await until(lambda held=rule_set: one.tables() == render(held, BASE, BOTH))
+            await until(lambda held=rule_set: one.tables() == untold(held, BASE))
 
 
 async def test_the_rules_stay_when_the_enforcer_ends(site: Site) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from functools import partial
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 import nft_templates
 from compilers.nftables.base import BaseSettings, base_tables
 from compilers.nftables.expressions import DROP, Unreadable
+from compilers.nftables.render import render_empty, with_slots
 from compilers.nftables.table import Element, Rule, Table, TableName
 from compilers.nftables.tests.generated import tables
 from compilers.nftables.transaction import (
@@ -104,6 +105,28 @@ def test_the_base_is_read_back_as_it_was_installed(
 
         assert network.run(partial(LibNft().list_table, table.family, table.name)) == table
         assert words(_listing(network, table.identity)) == words(write(table))
+
+
+API_SERVERS = [None, (IPv4Address("10.96.0.1"), 443), (IPv6Address("fd00::1"), 6443)]
+
+
+@pytest.mark.parametrize("api_server", API_SERVERS, ids=str)
+@pytest.mark.parametrize("interfaces", INTERFACES)
+def test_slots_that_are_closed_are_read_back_as_they_were_filled(
+    interfaces: tuple[str, ...],
+    api_server: tuple[IPv4Address | IPv6Address, int] | None,
+) -> None:
+    base = base_tables(
+        nft_templates.read(nft_templates.INET),
+        nft_templates.read(nft_templates.BRIDGE),
+        BaseSettings(interfaces, api_server),
+    )
+    filled = with_slots(render_empty(base), base.closed_untold).inet
+    with PrivateNamespace() as network:
+        network.run(partial(LibNft().run, install(filled)))
+
+        assert network.run(partial(LibNft().list_table, filled.family, filled.name)) == filled
+        assert words(_listing(network, filled.identity)) == words(write(filled))
 
 
 def test_installing_again_mends_the_base_and_leaves_slots_and_elements_alone(

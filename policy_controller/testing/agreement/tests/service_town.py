@@ -64,6 +64,8 @@ def _on(short: Callable[[NetworkKind, Mode], bool]) -> pytest.MarkDecorator:
 
 
 ON_EVERY_NETWORK: Final = _on(lambda network, mode: mode is Mode.NFTABLES or network is NetworkKind.BRIDGE)
+ON_EVERY_POD_NETWORK: Final = _on(lambda _, mode: mode is Mode.NFTABLES)
+"""For what does not depend on how kube-proxy writes its rules: in the short extent one mode on every network."""
 ON_A_BRIDGE: Final = _on(lambda network, _: network is NetworkKind.BRIDGE)
 """For what kube-proxy does before a packet takes its way: in the short extent all modes on one network."""
 
