@@ -40,16 +40,12 @@ class Settings:
     operator: HostPort = setting(
         kinds.HOST_PORT,
         "Where the operator listens.",
-        Derived(
-            "the Service: `POLICY_CONTROLLER_SERVICE_HOST` and `POLICY_CONTROLLER_SERVICE_PORT`", _service
-        ),
+        Derived("the Service: POLICY_CONTROLLER_SERVICE_HOST, POLICY_CONTROLLER_SERVICE_PORT", _service),
     )
     server_name: str = setting(
         kinds.DNS_NAME,
         "The name that the operator's certificate must be made for, whatever address is dialled.",
-        Derived(
-            "`policy-controller.NAMESPACE.svc`, with the `POD_NAMESPACE` of the environment", _server_name
-        ),
+        Derived("POD_NAMESPACE: policy-controller.NAMESPACE.svc", _server_name),
     )
     ca: Path = setting(
         kinds.FILE,

@@ -3,18 +3,21 @@
 Knows how the file is read and where each key stands. Knows nothing of what a value means.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from compilers.model.faults import quoted
-from compilers.parse.places import Place
+from compilers.parse.places import Place, part
 from compilers.parse.tree import TreeBuilder, UnreadableDocumentError
 from policy_controller.settings.faults import InvalidSettings, SettingFault
 
 LARGEST: Final = 1 << 20
 """Bytes. Nobody writes so many settings by hand."""
+_NOT_YAML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+"""What c-printable of YAML 1.1, section 5.1, leaves out of UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,14 @@ def read_file(path: Path) -> Mapping[str, Entry]:
     if len(content) > LARGEST:
         raise InvalidSettings([SettingFault(str(path), f"has more than {LARGEST} bytes")])
     try:
-        documents = TreeBuilder(content.decode("utf-8-sig")).documents()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidSettings([SettingFault(str(path), "is not UTF-8")]) from None
+    if (illegal := _NOT_YAML.search(text)) is not None:
+        line = text.count("\n", 0, illegal.start()) + 1
+        raise InvalidSettings([SettingFault(f"{path}:{line}", f"holds the character {illegal[0]!a}")])
+    try:
+        documents = TreeBuilder(text).documents()
     except UnreadableDocumentError as fault:
         raise InvalidSettings([SettingFault(f"{path}:{fault.line}", fault.reason)]) from None
     if len(documents) > 1:
@@ -55,9 +63,7 @@ def _entries(path: Path, value: object, place: Place) -> Mapping[str, Entry]:
     entries = {}
     for key, held in value.items():
         # `on:` is a boolean to YAML and `80:` a number; neither is a setting's name.
-        name = key if isinstance(key, str) else str(key)
-        inner = place.inner.get(name) or place.inner.get(name.lower())
-        line = inner.line if inner is not None else place.line
+        name = str(part(key))
         shown = name if name.isalnum() and name.isascii() else quoted(name)
-        entries[name] = Entry(held, f"{path}:{line}: {shown}")
+        entries[name] = Entry(held, f"{path}:{place.inner[name].line}: {shown}")
     return entries

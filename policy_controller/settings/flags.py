@@ -59,7 +59,7 @@ def default_words(row: Row) -> str:
         case Required():
             return "none: must be given"
         case Derived():
-            return row.default.words
+            return f"from {row.default.words}"
         case _:
             return f"`{row.default}`"
 

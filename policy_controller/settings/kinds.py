@@ -44,7 +44,8 @@ def textual(called: str, read: Callable[[str], T], show: Callable[[T], str] = st
 
     def take(value: object) -> T:
         if not isinstance(value, str):
-            raise InvalidValue(f"is {_type_of(value)} and not a text; quotes make it one")
+            hint = "; quotes make it one" if isinstance(value, int | float) else ""
+            raise InvalidValue(f"is {_type_of(value)} and not a text{hint}")
         return read(value)
 
     return Kind(called, read, take, show)
@@ -150,4 +151,4 @@ NODE_NAME: Final = textual("NAME", legal.subdomain)
 NAMESPACE: Final = textual("NAME", legal.namespace)
 ACCOUNT: Final = textual("NAME", legal.subdomain)
 DNS_NAME: Final = textual("NAME", legal.subdomain)
-NAMES: Final[Kind[tuple[str, ...]]] = Kind("NAME,…", _read_names, _take_names, list)
+NAMES: Final[Kind[tuple[str, ...]]] = Kind("NAME[,NAME]", _read_names, _take_names, list)

@@ -32,7 +32,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Effective(Generic[S]):
-    """The settings, and where each comes from: by field name, a flag, a variable, `FILE:LINE: KEY` or `default`."""
+    """The settings, and where each comes from: by field name, a flag, a variable, `FILE:LINE: KEY`, or words that begin with `default`."""
 
     settings: S
     origins: Mapping[str, str]
@@ -59,7 +59,10 @@ def load(table: Table[S], sources: Sources) -> Effective[S]:
     try:
         settings = table.settings(**{name: one.value for name, one in said.items()})
     except InvalidField as fault:
-        raise InvalidSettings([SettingFault(path_text(fault.path), fault.reason)]) from None
+        key = path_text(fault.path)
+        places = (said[row.name].origin for row in rows if row.key == key)
+        where = next((place for place in places if not place.startswith(DEFAULT)), key)
+        raise InvalidSettings([SettingFault(where, fault.reason)]) from None
     return Effective(settings, {name: one.origin for name, one in said.items()})
 
 
@@ -74,11 +77,12 @@ def _said(table: Table[S], row: Row, sources: Sources) -> _Said:
     if row.may_be_absent:
         return _Said(None, DEFAULT)
     text = row.default_in(sources.environment)
+    derived = f" from {row.default.words}" if isinstance(row.default, Derived) else ""
     if text is None:
         ways = ", ".join((row.flag, *table.variables(row), f"{row.key} in a file"))
-        derived = f" (or from {row.default.words})" if isinstance(row.default, Derived) else ""
-        raise InvalidSettings([SettingFault(row.key, f"is missing: say it by one of {ways}{derived}")])
-    return _read(row, text, DEFAULT if not isinstance(row.default, Derived) else f"{DEFAULT} of {row.key}")
+        otherwise = derived and f", or{derived}"
+        raise InvalidSettings([SettingFault(row.key, f"is missing: say it by one of {ways}{otherwise}")])
+    return _read(row, text, f"{DEFAULT}{derived}")
 
 
 def _read(row: Row, text: str, where: str) -> _Said:

@@ -30,7 +30,7 @@ class Derived:
     """A default that the environment decides: what Kubernetes puts there for every container."""
 
     words: str
-    """What it is, for documents."""
+    """Where it is from, in plain words."""
     of: Callable[[Mapping[str, str]], str | None]
     """The text of the value; None where the environment has none."""
 

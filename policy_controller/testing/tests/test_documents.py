@@ -13,6 +13,8 @@ from compilers.model.words import Direction
 from compilers.nftables.base import BaseSettings, base_tables
 from compilers.nftables.render import render
 from compilers.nftables.writer import write
+from policy_controller.controller.settings import TABLE as OPERATOR
+from policy_controller.enforcer.settings import TABLE as ENFORCER
 from policy_controller.testing.examples import load_example
 
 ROOT: Final = Path(__file__).parents[3]
@@ -118,6 +120,7 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 def test_every_flag_that_is_named_is_one_of_a_program(document: Path) -> None:
     code = "".join(path.read_text() for path in (ROOT / "policy_controller").rglob("*.py"))
     flags = set(re.findall(r"[\"/](--[a-z-]+)[\"/]", code))
+    flags |= {row.flag for table in (OPERATOR, ENFORCER) for row in table.rows()}
 
     assert {found["flag"] for found in NAMED_FLAG.finditer(prose(document))} <= flags
 
