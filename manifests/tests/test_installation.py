@@ -24,7 +24,6 @@ ONLY_WEB = policy(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(kubectl: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """The enforcers are there first, and wait; then everything is applied."""
     async with Site(kubectl, tmp_path_factory.mktemp("site")) as site:
         yield site
 
@@ -96,17 +95,14 @@ async def test_programs_run_with_the_rights_of_the_manifest_and_no_more(
         added = container["securityContext"]["capabilities"].get("add", [])
         for life in lives:
             program = life.program(container["name"])
-            lines = Path(f"/proc/{program}/status").read_text().splitlines()
-            status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+            status = status_of(program)
             uid = str(pod_of(workload)["securityContext"]["runAsUser"])
             assert status["Uid"] == [uid] * 4
             mask = sum(1 << CAPABILITIES.index(name) for name in added)
             for held in ("CapEff", "CapPrm", "CapBnd"):
                 assert int(status[held][0], 16) == mask, (kind, held)
             assert status["NoNewPrivs"] == ["1"]
-            mounts = Path(f"/proc/{program}/mounts").read_text().splitlines()
-            (root,) = (line.split() for line in mounts if line.split()[1] == "/")
-            assert "ro" in root[3].split(",")
+            assert "ro" in options_of_root(program)
 
 
 async def test_enforcers_ask_the_api_server_nothing_and_the_operator_is_refused_nothing(site: Site) -> None:
@@ -117,15 +113,16 @@ async def test_enforcers_ask_the_api_server_nothing_and_the_operator_is_refused_
 
 
 async def test_renewed_tokens_keep_every_stream(site: Site) -> None:
-    before = connections(site)
+    before, reviewed = connections(site), reviews(site)
     tokens = {life.uid: token_of(life) for life in site.enforcers()}
     site.kubelet.renew_tokens()
     await site.until(
         lambda: all(token_of(life) != tokens[life.uid] for life in site.enforcers()),
         "new tokens in the volumes",
     )
-    reviewed = reviews(site)
-    await site.until(lambda: reviews(site) >= reviewed, "the operator to ask for the new tokens")
+    await site.until(
+        lambda: reviews(site) >= reviewed + len(NODES), "the operator to ask about both of the new tokens"
+    )
     await site.settled()
     assert connections(site) == before
 
@@ -165,6 +162,18 @@ async def test_update_leaves_no_moment_without_a_ready_operator(
     assert min(ready) >= 1
     await site.settled()
     await site.comes_to("guest", "db", Outcome.TIMED_OUT)
+
+
+def status_of(program: int | None) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{program}/status").read_text().splitlines()
+    return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def options_of_root(program: int | None) -> list[str]:
+    """How the root of a process is mounted."""
+    mounts = Path(f"/proc/{program}/mounts").read_text().splitlines()
+    (root,) = (line.split() for line in mounts if line.split()[1] == "/")
+    return root[3].split(",")
 
 
 def token_of(life: PodLife) -> str:
