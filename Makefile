@@ -79,7 +79,7 @@ stubs: setup ## Generate the gRPC stubs anew from enforcement.proto
 	$(BIN)/python -m policy_controller.wire.generate
 
 LOCKED := uv pip compile --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet
-IMAGES := operator enforcer build
+IMAGES := operator enforcer probe build
 
 lock: ## Resolve requirements.lock and those of the images anew (needs uv)
 	$(LOCKED) --group dev pyproject.toml -o requirements.lock

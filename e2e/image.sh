@@ -84,7 +84,7 @@ images commit --quiet --rm "$container" localhost/policy-controller-base > /dev/
 
 # ---- what the build needs from the network, by this machine's own ways ----
 say "fetching Python packages"
-for image in operator enforcer build; do
+for image in operator enforcer probe build; do
   python3 -m pip download --quiet --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
     --python-version "$PYTHON" --dest "$IMAGE_WORK/wheels" --requirement "$repository/requirements-$image.lock"
 done

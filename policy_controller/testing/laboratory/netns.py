@@ -1,7 +1,8 @@
 """Named network namespaces: how one is made, entered and its settings written.
 
 Knows setns, unshare and /proc/sys/net. Knows nothing of links, nodes or laboratories.
-Namespaces are kept under /run/netns, where `ip netns exec NAME` finds them.
+Namespaces are kept under /run/netns, where `ip netns exec NAME` finds them. OWN is the one that the program was started in:
+to be there takes no right, so a program in a container can use what is written for namespaces.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ from typing import Final
 
 from pyroute2 import netns
 
+OWN: Final = ""
 NETNS_DIRECTORY: Final = Path("/run/netns")
 CLONE_NEWNET: Final = 0x40000000
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -48,6 +50,9 @@ def inside(namespace: str) -> Iterator[None]:
     Never await inside the block: other tasks of the loop would run in the namespace too.
     Raises LaboratoryError if there is no such namespace.
     """
+    if namespace == OWN:
+        yield
+        return
     with _at_home():
         try:
             there = os.open(NETNS_DIRECTORY / namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -98,6 +103,6 @@ def _at_home() -> Iterator[None]:
 def inode_of(namespace: str) -> int:
     """What tells a namespace from a later one of the same name. Raises LaboratoryError if there is none."""
     try:
-        return (NETNS_DIRECTORY / namespace).stat().st_ino
+        return (NETNS_DIRECTORY / namespace if namespace != OWN else Path("/proc/self/ns/net")).stat().st_ino
     except FileNotFoundError:
         raise LaboratoryError(f"there is no network namespace {namespace}") from None

@@ -4,7 +4,7 @@ Opens TCP and UDP connections, crafts SCTP and ICMP, sends raw frames, watches a
 namespaces and addresses. Knows nothing of policies: whether an outcome is right is for others to say.
 """
 
-from policy_controller.testing.probe.continuous import ContinuousProbing, Expected, Pair, Tally
+from policy_controller.testing.probe.continuous import ContinuousProbing, Expected, Pair, Tally, probe_until
 from policy_controller.testing.probe.conversation import Conversation
 from policy_controller.testing.probe.frames import DOT1AD, DOT1Q, Capture, Tag, UdpFrame
 from policy_controller.testing.probe.listeners import Listener, Listening
@@ -40,4 +40,5 @@ __all__ = [
     "Transport",
     "UdpFrame",
     "Watch",
+    "probe_until",
 ]

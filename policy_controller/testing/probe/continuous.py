@@ -9,7 +9,7 @@ import enum
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -126,23 +126,37 @@ def _probe(listeners: tuple[Listener, ...], pairs: tuple[Pair, ...], line: Conne
 
 async def _probed(listeners: Sequence[Listener], pairs: Sequence[Pair], line: Connection) -> None:
     stopped = asyncio.Event()
-    async with AsyncExitStack() as stack:
-        prober = await stack.enter_async_context(Prober())
+    async with Prober() as prober:
         for listener in listeners:
             prober.listen(listener)
+
+        def started() -> None:
+            line.send(STARTED)
+            asyncio.get_running_loop().add_reader(line.fileno(), stopped.set)
+
+        tally = await probe_until(stopped, prober, pairs, started)
+        asyncio.get_running_loop().remove_reader(line.fileno())
+    line.send(tally)
+
+
+async def probe_until(
+    stopped: asyncio.Event, prober: Prober, pairs: Sequence[Pair], started: Callable[[], None]
+) -> Tally:
+    """Probe the pairs from this process until stopped; `started` is called once all are asked. Raises ProbeError."""
+    async with AsyncExitStack() as stack:
         hearts = [await _heart(prober, pair.probe) for pair in pairs if _has_heart(pair)]
+        for heart in hearts:
+            stack.callback(heart.close)
         watches = [
             await stack.enter_async_context(prober.watch(pair.probe, every_ms=EVERY_MS)) for pair in pairs
         ]
         beating = [asyncio.create_task(_beat(heart, stopped)) for heart in hearts]
-        line.send(STARTED)
-        asyncio.get_running_loop().add_reader(line.fileno(), stopped.set)
+        started()
         await stopped.wait()
-        asyncio.get_running_loop().remove_reader(line.fileno())
         await asyncio.sleep(LAST_SECONDS)
         beats = [result for task in beating for result in await task]
         results = [list(watch.results) for watch in watches]
-    line.send(_tally(pairs, results, beats))
+    return _tally(pairs, results, beats)
 
 
 def _has_heart(pair: Pair) -> bool:
