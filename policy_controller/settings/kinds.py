@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from compilers.model.faults import quoted
 from policy_controller.wire import legal
-from policy_controller.wire.channel import SCHEME, HostPort, socket_path
+from policy_controller.wire.channel import HostPort
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
@@ -136,17 +136,9 @@ def _take_names(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _address(text: str) -> HostPort | str:
-    if text.startswith(SCHEME):
-        socket_path(text)
-        return text
-    return HostPort.parse(text)
-
-
 TEXT: Final = textual("TEXT", _not_empty)
 FILE: Final = textual("FILE", _path)
 HOST_PORT: Final = textual("HOST:PORT", HostPort.parse)
-HOST_PORT_OR_SOCKET: Final = textual("HOST:PORT", _address)
 NODE_NAME: Final = textual("NAME", legal.subdomain)
 NAMESPACE: Final = textual("NAME", legal.namespace)
 ACCOUNT: Final = textual("NAME", legal.subdomain)

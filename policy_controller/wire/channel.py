@@ -9,17 +9,12 @@ client asks for the server by a fixed name, because the address it dials (a Serv
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import grpc
 import grpc.aio
 
 from policy_controller.wire.limits import LIMITS
-
-SCHEME: Final = "unix://"
-LONGEST_PATH: Final = 107
-"""Bytes of a Unix socket's path (unix(7): sun_path holds 108, the last is 0)."""
 
 OPTIONS: Final = (
     # The reader refuses what is larger than the limit by name; gRPC's own cap only keeps memory bounded.
@@ -96,8 +91,12 @@ class Certificate:
 def secure_connect(address: HostPort, trust: Trust) -> grpc.aio.Channel:
     """A channel to the operator; it connects when it is used."""
     credentials = grpc.ssl_channel_credentials(root_certificates=trust.authorities)
-    named = ("grpc.ssl_target_name_override", trust.server_name)
-    return grpc.aio.secure_channel(str(address), credentials, options=(*OPTIONS, named))
+    own = (
+        ("grpc.ssl_target_name_override", trust.server_name),
+        # gRPC would follow variables like https_proxy, and no proxy leads to a Service.
+        ("grpc.enable_http_proxy", 0),
+    )
+    return grpc.aio.secure_channel(str(address), credentials, options=(*OPTIONS, *own))
 
 
 def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Callable[[], Certificate]) -> int:
@@ -116,29 +115,6 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
         configured(), configured, require_client_authentication=False
     )
     return server.add_secure_port(str(address), credentials)
-
-
-def socket_path(address: str) -> Path:
-    """The path of a `unix:///path` address; raises InvalidAddress for any other."""
-    path = address.removeprefix(SCHEME)
-    if path == address or not path.startswith("/"):
-        raise InvalidAddress(f"{address!r} is not of the form unix:///path")
-    if len(path.encode()) > LONGEST_PATH:
-        raise InvalidAddress(f"the path of {address!r} is longer than {LONGEST_PATH} bytes")
-    return Path(path)
-
-
-def connect(address: str) -> grpc.aio.Channel:
-    """A channel to the operator; it connects when it is used. Raises InvalidAddress."""
-    socket_path(address)
-    return grpc.aio.insecure_channel(address, options=OPTIONS)
-
-
-def listen(server: grpc.aio.Server, address: str) -> None:
-    """Make the server listen; a socket file that a dead server left is taken over. Raises InvalidAddress."""
-    path = socket_path(address)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    server.add_insecure_port(address)
 
 
 def new_server() -> grpc.aio.Server:
