@@ -12,6 +12,8 @@ import grpc
 import pytest
 
 from compilers.ruleset.digest import digest_of
+from policy_controller.clock import SystemClock
+from policy_controller.enforcer.credentials import LOOK_SECONDS
 from policy_controller.enforcer.dry_run import NoSnapshotError, dry_run
 from policy_controller.enforcer.gates import UnknownGates
 from policy_controller.enforcer.tests.node import BASE, node
@@ -20,12 +22,30 @@ from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLA
 from policy_controller.testing.credentials import Authority
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.wire.channel import BEARER, new_server
-from policy_controller.wire.messages import Ack, FreshToken, SnapshotMessage, Stands
+from policy_controller.wire.messages import Ack, FreshToken, NodeMessage, SnapshotMessage, Stands
 
 SECOND_TOKEN = "second-secret-of-the-node"
 STANDS = Stands(1, 1, 1)
 FIRST = SnapshotMessage(1, STANDS, WEB_ISOLATED)
 SECOND = SnapshotMessage(2, STANDS, WEB_CHANGED)
+
+
+class Watchful(SystemClock):
+    """Looks at files often, and counts how often."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == LOOK_SECONDS:
+            self.looks += 1
+            seconds = 0.005
+        await super().sleep(seconds)
+
+    async def look_again(self) -> None:
+        """Return when what has been done by now must have been seen."""
+        seen = self.looks + 1
+        await until(lambda: self.looks > seen)
 
 
 @pytest.fixture
@@ -158,7 +178,7 @@ async def test_a_connection_that_breaks_is_no_word_of_the_operators(site: Site) 
 
 async def test_a_ca_that_is_not_there_yet_is_waited_for(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.way.files.ca.unlink()
-    async with serving(site) as operator, node(site) as one:
+    async with serving(site) as operator, node(site, Watchful()) as one:
         await until(lambda: one.reach.trouble is not None)
         assert one.reach.trouble == f"waiting for the CA: {site.way.files.ca} is not there"
         site.give_ca(site.authority.pem)
@@ -190,27 +210,34 @@ async def test_a_ca_that_changes_keeps_the_stream_and_is_what_the_next_connectio
 
 
 async def test_a_token_that_changes_is_shown_once_on_the_stream_that_stands(site: Site) -> None:
-    async with serving(site) as operator, node(site) as one:
+    clock = Watchful()
+    async with serving(site) as operator, node(site, clock) as one:
         stream, _ = await operator.next_stream()
         await stream.say(FIRST)
-        site.way.files.token.unlink()
-        site.give_token(SECOND_TOKEN)
-        assert await stream.hear() == FreshToken(SECOND_TOKEN)
-        site.give_token(FIRST_TOKEN)
-        assert await stream.hear() == FreshToken(FIRST_TOKEN)
+        for token in (SECOND_TOKEN, FIRST_TOKEN):
+            # While it is gone the stream stands by the last one.
+            site.way.files.token.unlink()
+            await clock.look_again()
+            site.give_token(token)
+            assert await stream.hear() == FreshToken(token)
+            await clock.look_again()
         # Had it been shown again, that would be heard instead of the answer.
         assert await stream.say(SECOND) == Ack(2, digest_of(WEB_CHANGED))
         assert one.failures() == {}
 
 
-async def test_tokens_are_shown_while_the_kernel_is_busy_and_answers_are_not_mixed_up(site: Site) -> None:
-    async with serving(site) as operator, node(site):
+async def test_tokens_and_answers_come_whole_when_both_are_many(site: Site) -> None:
+    async with serving(site) as operator, node(site, Watchful()) as one:
         stream, _ = await operator.next_stream()
-        site.give_token(SECOND_TOKEN)
-        said = [
-            await stream.say(FIRST),
-            *[await stream.say(SnapshotMessage(n, STANDS, WEB_CHANGED)) for n in (2, 3)],
-        ]
-        while FreshToken(SECOND_TOKEN) not in said:
-            said.append(await stream.hear())
-        assert [answer.generation for answer in said if isinstance(answer, Ack)][:2] == [1, 2]
+        told, heard, tokens = 0, list[NodeMessage](), 0
+        while told < 20:
+            tokens, told = tokens + 1, told + 1
+            site.give_token(f"{SECOND_TOKEN}-{tokens}")
+            heard.append(await stream.say(SnapshotMessage(told, STANDS, WEB_CHANGED)))
+        while sum(isinstance(one, Ack) for one in heard) < told:
+            heard.append(await stream.hear())
+        assert [one.generation for one in heard if isinstance(one, Ack)] == list(range(1, told + 1))
+        shown = [one.token for one in heard if isinstance(one, FreshToken)]
+        assert shown
+        assert len(set(shown)) == len(shown)
+        assert one.failures() == {}
