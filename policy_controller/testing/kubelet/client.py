@@ -16,6 +16,9 @@ import aiohttp
 import msgspec
 import yaml
 
+from policy_controller.testing.api_server.doors import Door
+from policy_controller.testing.api_server.doors.control import PATH as DOORS
+
 Json = dict[str, Any]
 
 COLLECTIONS: Final[Mapping[str, str]] = {
@@ -104,6 +107,22 @@ class Client:
         path = path_of("ServiceAccount", namespace, account) + "/token"
         answer = await self._ask("POST", path, document)
         return dict(answer["status"])
+
+    async def open_door(self, door: Door) -> None:
+        """Say how a pod's ports and logs are reached; a server that does not play a kubelet's part is told nothing. Raises RefusedError."""
+        try:
+            await self._ask("POST", DOORS, msgspec.to_builtins(door))
+        except RefusedError as refusal:
+            if refusal.status != MISSING:
+                raise
+
+    async def shut_door(self, uid: str) -> None:
+        """Nothing of the pod is reached any more. Raises RefusedError."""
+        try:
+            await self._ask("DELETE", f"{DOORS}/{uid}", None)
+        except RefusedError as refusal:
+            if refusal.status != MISSING:
+                raise
 
     async def listed(self, kind: str) -> tuple[list[Json], str]:
         """All objects of a kind, and the version at which they are all. Raises RefusedError."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from policy_controller.testing.api_server.doors import Door
 from policy_controller.testing.kubelet.client import MISSING, RefusedError
 from policy_controller.testing.kubelet.containers import Order, RunningContainer
 from policy_controller.testing.kubelet.contents import MissingError, values_of, with_account_volume
@@ -136,6 +137,8 @@ class PodLife:
                 await asyncio.to_thread(self._places.laboratory.remove_pod, self._built)
         if self._furnishing is not None:
             self._furnishing.remove()
+        with contextlib.suppress(RefusedError, aiohttp.ClientError, OSError):
+            await self._places.client.shut_door(self.uid)
 
     def _grace(self) -> float:
         said = self.tree["metadata"].get("deletionGracePeriodSeconds")
@@ -331,12 +334,23 @@ class PodLife:
         return status_of(self._states.values(), self._addresses, self._node.addresses, self._since)
 
     async def _keep_reporting(self) -> None:
+        opened = False
         while True:
-            if not await self._report():
+            opened = opened or await self._open_door()
+            if not opened or not await self._report():
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             await self._news.wait()
             self._news.clear()
+
+    async def _open_door(self) -> bool:
+        """Whether the API server knows how the pod's ports and logs are reached."""
+        logs = {name: str(self.log_of(name)) for name in self._states}
+        try:
+            await self._places.client.open_door(Door(self.uid, self.network, logs))
+        except (RefusedError, aiohttp.ClientError, OSError):
+            return False
+        return True
 
     async def _report(self) -> bool:
         """Whether the API server knows the pod's state, or the pod is gone."""
