@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 import nft_templates
-from compilers.nftables.base import Base, BaseSettings, base_tables
+from compilers.nftables.base import Base, base_tables
 from compilers.nftables.lexer import ReadError
 from compilers.nftables.transaction import Nft, NftRejectedError
 from compilers.nftables.words import InvalidNftError
@@ -73,11 +73,16 @@ def _run(settings: Settings, mode: str | None) -> int:
         base = base_tables(
             nft_templates.read(nft_templates.INET),
             nft_templates.read(nft_templates.BRIDGE),
-            BaseSettings(interfaces),
+            settings.base(interfaces),
         )
     except (BindingMissingError, InvalidNftError, OSError) as error:
         raise CannotGoOnError(str(error)) from error
     log.info("pods are met on %s", ", ".join(interfaces))
+    if settings.api_server.called is None:
+        log.warning(
+            "where pods call the API server is not known (--api-server): while no operator is there, one that is "
+            "started on this node may not reach it"
+        )
     _preflight(nft, base, interfaces)
     if mode is not None:
         click.echo(_dry_run(settings, nft, base), nl=False)

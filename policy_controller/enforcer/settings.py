@@ -11,6 +11,7 @@ from typing import Final
 from compilers.model.faults import InvalidField
 from compilers.nftables.base import BaseSettings
 from compilers.nftables.words import InvalidNftError
+from policy_controller.enforcer.api_server import ApiServer, of_environment
 from policy_controller.enforcer.credentials import CredentialFiles, Way
 from policy_controller.enforcer.gates import UnknownGates, UnknownPods
 from policy_controller.logs import LogFormat, LogLevel
@@ -60,6 +61,11 @@ class Settings:
     listen: HostPort = setting(
         kinds.HOST_PORT, "Where `/healthz`, `/readyz` and `/metrics` are.", "127.0.0.1:9470"
     )
+    api_server: ApiServer = setting(
+        kinds.textual("ADDRESS:PORT|none", ApiServer.parse),
+        "Where pods call the API server: a new operator may do so while no operator is there to tell who it is.",
+        Derived("the Service: KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT", of_environment),
+    )
     pod_interfaces: tuple[str, ...] | None = optional(
         kinds.NAMES,
         "Names of the interfaces on which pods are met; `*` at the end matches the rest. Without it they are detected.",
@@ -89,6 +95,10 @@ class Settings:
                 BaseSettings(self.pod_interfaces)
             except InvalidNftError as fault:
                 raise InvalidField(str(fault), ("podInterfaces",)) from None
+
+    def base(self, interfaces: tuple[str, ...]) -> BaseSettings:
+        """What the base of the tables depends on, on a node that meets its pods on these interfaces."""
+        return BaseSettings(interfaces, self.api_server.called, self.operator.port)
 
     @property
     def way(self) -> Way:

@@ -98,6 +98,36 @@ def test_an_enforcer_without_a_service_says_how_it_can_be_told(missing: str) -> 
         load(ENFORCER, Sources({}, environment, {}))
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "written"),
+    [
+        ("10.96.0.1", "443", "10.96.0.1:443"),
+        ("fd00::1", "6443", "[fd00::1]:6443"),
+        # Some providers put a name there, and rules know no names.
+        ("api.example.org", "443", "none"),
+        ("10.96.0.1", "0", "none"),
+        ("10.96.0.1", "", "none"),
+        ("", "443", "none"),
+    ],
+)
+def test_an_enforcer_knows_by_its_environment_where_pods_call_the_api_server(
+    host: str, port: str, written: str
+) -> None:
+    environment = {**GIVEN, "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+    settings = load(ENFORCER, Sources({}, environment, {})).settings
+    assert str(settings.api_server) == written
+    base = settings.base(("cni0",))
+    assert (base.api_server, base.operator_port) == (settings.api_server.called, settings.operator.port)
+
+
+@pytest.mark.parametrize(
+    "text", ["api.example.org:443", "10.96.0.1", "10.96.0.1:0", "fd00::1:443", "None", ""]
+)
+def test_an_api_server_that_is_said_is_an_address_and_a_port(text: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^--api-server: "):
+        load(ENFORCER, Sources({"api_server": text}, GIVEN, {}))
+
+
 @pytest.mark.parametrize(("given", "missing"), [("tls_cert", "tlsKey"), ("tls_key", "tlsCert")])
 def test_a_certificate_and_its_key_go_together(given: str, missing: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{missing}: is missing"):
