@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from policy_controller.testing.api_server import requests
-from policy_controller.testing.api_server.access import IDENTITY, Identity
+from policy_controller.testing.api_server.access import ADMITTED, Identity
 from policy_controller.testing.api_server.documents import JsonObject, renamed
 from policy_controller.testing.api_server.forms import JSON, Form, read_form
 from policy_controller.testing.api_server.manners import FieldValidation, Manner, Part
@@ -132,7 +132,15 @@ class Asked:
 
     def identity(self) -> Identity:
         """Who asks, or who they ask as."""
-        return self.request[IDENTITY]
+        return self.request[ADMITTED].identity
+
+    def check_creation(self) -> None:
+        """Where something is about to be made that was not there: may whoever asks do that, too?
+
+        Raises:
+            ApiError: 403.
+        """
+        self.request[ADMITTED].check_creation()
 
     def answer(self, document: bytes, status: int = 200) -> web.Response:
         """The answer, with the warnings."""

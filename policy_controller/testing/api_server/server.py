@@ -97,7 +97,7 @@ class ApiServer:
         self.record = Record()
         """What was asked of a server that authorises, and by whom."""
         authorizer = Authorizer(self._store)
-        gate = Gate(self._authenticator, authorizer, features.permission, self.record)
+        self._gate = Gate(self._authenticator, authorizer, features.permission, self.record)
         reviews = Reviews(self._authenticator, authorizer)
         follower = Follower(self._store, bookmark_seconds)
         verbs = Verbs(self._store, self._writer, self._deleter, reviews, follower)
@@ -109,7 +109,7 @@ class ApiServer:
             own += Telling(self.record).routes()
         if features.kubelet is Kubelet.PLAYED:
             own += Control(self.doors).routes()
-        self._face = Face(verbs, parts, clock, gate, own)
+        self._face = Face(verbs, parts, clock, self._gate, own)
         self._faults = faults
         self._address = ""
         for name in INITIAL:
@@ -137,7 +137,7 @@ class ApiServer:
     @contextlib.asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[None]:
         """Listens while entered; what is stored outlives it, so a server can go away and come back."""
-        around = () if self._faults is None else (faulty(self._faults),)
+        around = () if self._faults is None else (faulty(self._faults, self._gate.admit),)
         runner = web.AppRunner(
             self._face.application(*around),
             access_log=None,

@@ -21,7 +21,7 @@ from policy_controller.testing.api_server.manners import Part
 from policy_controller.testing.api_server.ownership.applying import Wish, applied
 from policy_controller.testing.api_server.ownership.entries import write_entries
 from policy_controller.testing.api_server.patches import APPLY, parse_patch
-from policy_controller.testing.api_server.resources import Deletion, Keeping
+from policy_controller.testing.api_server.resources import Deletion, Keeping, Put
 from policy_controller.testing.api_server.schemas.shapes import kind_named
 from policy_controller.testing.api_server.store import Store
 from policy_controller.testing.api_server.writes import Target, Writer, shown, typed
@@ -72,6 +72,10 @@ class Verbs:
     async def replace(self, asked: Asked) -> web.StreamResponse:
         """PUT of an object or its status."""
         document = await asked.document()
+        resource = asked.place.resource
+        absent = self._store.get(resource.storage, asked.target.key) is None
+        if absent and resource.put is not Put.UNCONDITIONAL:
+            asked.check_creation()
         stored, created = self._writer.replace(asked.target, document, asked.manner())
         return asked.answer(alone(asked.place.resource, stored.raw), 201 if created else 200)
 
@@ -114,6 +118,7 @@ class Verbs:
             return asked.answer(alone(resource, changed.raw))
         if manner.part is Part.STATUS:
             raise errors.not_found(resource, asked.place.name)
+        asked.check_creation()
         created = self._writer.create(resource, asked.place.namespace or "", result, manner)
         return asked.answer(alone(resource, created.raw), 201)
 

@@ -19,16 +19,16 @@ cluster with these objects would allow.
 
 from policy_controller.testing.api_server.access.authentication import Authenticator
 from policy_controller.testing.api_server.access.bootstrap import BOOTSTRAP
-from policy_controller.testing.api_server.access.gate import IDENTITY, Gate
+from policy_controller.testing.api_server.access.gate import ADMITTED, Gate
 from policy_controller.testing.api_server.access.identity import DEVELOPER, Identity
 from policy_controller.testing.api_server.access.record import Record, unused
 from policy_controller.testing.api_server.access.reviews import Reviews
 from policy_controller.testing.api_server.access.tokens import Tokens
 
 __all__ = [
+    "ADMITTED",
     "BOOTSTRAP",
     "DEVELOPER",
-    "IDENTITY",
     "Authenticator",
     "Gate",
     "Identity",

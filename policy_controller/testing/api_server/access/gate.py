@@ -3,7 +3,9 @@
 Knows headers and refusals. What roles say, it asks; who holds a token, too.
 """
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -25,12 +27,25 @@ from policy_controller.testing.api_server.access.record import Record
 from policy_controller.testing.api_server.access.tokens import TokenRefusedError
 from policy_controller.testing.api_server.features import Permission
 
-IDENTITY: Final = web.RequestKey("identity", Identity)
-"""Who a request is made as, once it is through the gate."""
-
 _BEARER: Final = "bearer"
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who a request is made as.
+
+    `check_creation` raises ApiError (403) unless they may also create what the request names, as an apply does, or a
+    PUT, of what is not there.
+    """
+
+    identity: Identity
+    check_creation: Callable[[], None]
+
+
+ADMITTED: Final = web.RequestKey("admitted", Admitted)
+"""What a request has with it once it is through the gate."""
 
 
 class Gate:
@@ -49,12 +64,13 @@ class Gate:
 
         @web.middleware
         async def gated(request: web.Request, handler: _Handler) -> web.StreamResponse:
-            request[IDENTITY] = self._admitted(request)
+            identity = self.admit(request)
+            request[ADMITTED] = Admitted(identity, lambda: self._check_creation(identity, request))
             return await handler(request)
 
         return gated
 
-    def _admitted(self, request: web.Request) -> Identity:
+    def admit(self, request: web.Request) -> Identity:
         """Who a request is made as.
 
         Raises:
@@ -76,6 +92,11 @@ class Gate:
             raise errors.ApiError(500, "InternalError", f"Internal error occurred: {why}")
         self._check(identity, attributes(request.method, request.path, request.query))
         return identity
+
+    def _check_creation(self, identity: Identity, request: web.Request) -> None:
+        asked = attributes(request.method, request.path, request.query)
+        if self._permission is Permission.AUTHORIZED and isinstance(asked, Attributes):
+            self._check(identity, dataclasses.replace(asked, verb="create"))
 
     def _developer_or_account(self, headers: CIMultiDictProxy[str]) -> Identity:
         """Who asks where nobody has to say who they are."""

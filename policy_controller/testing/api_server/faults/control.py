@@ -5,9 +5,11 @@
     DELETE /_faults/1       ends one
     DELETE /_faults         ends all
 
-Knows the form of requests and answers. No fault meets what is asked here.
+Knows the form of requests and answers. No fault meets what is asked here. A server that authorises lets its developer
+in and nobody else.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -22,12 +24,16 @@ from policy_controller.testing.api_server.forms import JSON
 
 PATH: Final = "/_faults"
 
+Admit = Callable[[web.Request], object]
+"""Raises ApiError for a request that is not let in."""
+
 
 class Control:
     """The control path of one server's faults."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, admit: Admit) -> None:
         self._faults = faults
+        self._admit = admit
 
     def is_meant(self, request: web.Request) -> bool:
         """Whether a request is for the control path."""
@@ -36,6 +42,7 @@ class Control:
     async def answer(self, request: web.Request) -> web.Response:
         """Do what is asked, or answer with a Status that says what is wrong."""
         try:
+            self._admit(request)
             document, code = await self._done(request), 200
         except ApiError as refusal:
             document, code = refusal.status(), refusal.code

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Middleware
 
 from policy_controller.testing.api_server.documents import encode
 from policy_controller.testing.api_server.faults.asked import Asked, Verb, asked
-from policy_controller.testing.api_server.faults.control import Control
+from policy_controller.testing.api_server.faults.control import Admit, Control
 from policy_controller.testing.api_server.faults.standing import Faults
 from policy_controller.testing.api_server.faults.streams import (
     FaultyStream,
@@ -33,9 +33,9 @@ from policy_controller.testing.api_server.forms import JSON
 from policy_controller.testing.api_server.http import STREAM, Handler
 
 
-def middleware(faults: Faults) -> Middleware:
-    """A middleware that does these faults to every request but those of the control path."""
-    control = Control(faults)
+def middleware(faults: Faults, admit: Admit) -> Middleware:
+    """A middleware that does these faults to every request but those of the control path, which must be let in."""
+    control = Control(faults, admit)
 
     @web.middleware
     async def faulty(request: web.Request, handler: Handler) -> web.StreamResponse:

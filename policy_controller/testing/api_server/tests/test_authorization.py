@@ -9,8 +9,7 @@ import pytest
 
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.access import unused
-from policy_controller.testing.api_server.access.attributes import attributes
-from policy_controller.testing.api_server.access.rbac import Attributes, Decision, Url
+from policy_controller.testing.api_server.access.rbac import Decision, Url
 from policy_controller.testing.api_server.access.record import LIMIT, Question, Record, Row
 from policy_controller.testing.api_server.features import Features, Permission
 from policy_controller.testing.api_server.tests.raw import PODS, POLICIES, RawClient, pod
@@ -220,43 +219,6 @@ async def test_who_shows_no_token_is_anonymous(
         assert body["details"] == {}
 
 
-ROWS: list[tuple[str, str, dict[str, str], Attributes | Url]] = [
-    ("GET", "/", {}, Url("get", "/")),
-    ("POST", "/api/v1", {}, Url("post", "/api/v1")),
-    ("GET", "/apis/apps/v1/", {}, Url("get", "/apis/apps/v1/")),
-    ("HEAD", "/api/v1/nodes/a", {}, Attributes("get", "", "nodes", name="a")),
-    (
-        "PUT",
-        "/api/v1/namespaces/a/finalize",
-        {},
-        Attributes("update", "", "namespaces", "finalize", "a", "a"),
-    ),
-    ("PATCH", "/api/v1/namespaces/a/status", {}, Attributes("patch", "", "namespaces", "status", "a", "a")),
-    ("GET", "/api/v1/namespaces", {"watch": "true"}, Attributes("watch", "", "namespaces")),
-    ("GET", "/api/v1/namespaces", {"watch": "false"}, Attributes("list", "", "namespaces")),
-    (
-        "POST",
-        "/api/v1/namespaces/a/pods/p/eviction",
-        {},
-        Attributes("create", "", "pods", "eviction", "a", "p"),
-    ),
-    (
-        "GET",
-        "/api/v1/pods",
-        {"fieldSelector": "spec.nodeName=n,metadata.name==p"},
-        Attributes("list", "", "pods", name="p"),
-    ),
-    ("GET", "/api/v1/pods", {"fieldSelector": "metadata.name!=p"}, Attributes("list", "", "pods")),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "query", "meant"), ROWS)
-def test_request_is_read_as_a_real_server_reads_it(
-    method: str, path: str, query: dict[str, str], meant: Attributes | Url
-) -> None:
-    assert attributes(method, path, query) == meant
-
-
 AS_ANN = {"Impersonate-User": "ann"}
 AS_CREW = {**AS_ANN, "Impersonate-Group": "crew"}
 AS_ROBOT = {"Impersonate-User": ROBOT}
@@ -311,6 +273,37 @@ async def test_developer_may_do_everything_and_ask_as_anybody(
     assert (await answered(session, "GET", "/api/v1/nodes", {**own, **AS_ROBOT}))[0] == 403
     assert (await answered(session, "GET", PODS, {**own, "Impersonate-User": ANONYMOUS}))[0] == 403
     assert (await answered(session, "GET", PODS, {**own, "Impersonate-Group": "crew"}))[0] == 500
+
+
+CREATES: list[tuple[str, str, dict[str, str], dict[str, Any]]] = [
+    (
+        "PATCH",
+        "configmaps",
+        {"Content-Type": "application/apply-patch+yaml"},
+        {"apiVersion": "v1", "kind": "ConfigMap"},
+    ),
+    ("PUT", "endpoints", {}, {"metadata": {"name": "made"}}),
+]
+
+
+@pytest.mark.parametrize(("method", "resource", "headers", "body"), CREATES)
+async def test_what_makes_an_object_must_be_allowed_to_create_it(
+    guarded: ApiServer,
+    session: aiohttp.ClientSession,
+    method: str,
+    resource: str,
+    headers: dict[str, str],
+    body: dict[str, Any],
+) -> None:
+    path = f"/api/v1/namespaces/kube-system/{resource}/made?fieldManager=test"
+    robot = {**bearer(guarded.token("web")), **headers}
+    found = []
+    for verbs in (["patch", "update"], ["patch", "update", "create"], ["patch", "update"]):
+        rule = {"apiGroups": [""], "resources": [resource], "verbs": verbs}
+        guarded.apply(role("ClusterRole", [rule]))
+        code, answer = await answered(session, method, path, robot, body)
+        found.append((code, "cannot create" in answer.get("message", "")))
+    assert found == [(403, True), (201, False), (200, False)]
 
 
 async def test_record_tells_who_asked_for_what_and_which_binding_allowed_it(

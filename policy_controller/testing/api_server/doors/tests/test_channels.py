@@ -1,6 +1,7 @@
 """Ports forwarded over channels of a WebSocket, as kr8s does it; and the control path."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,12 +30,19 @@ async def session(server: ApiServer) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+def free_port() -> int:
+    """A port that is free now. (kr8s's own choice may be one that a connection holds.)"""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
 @pytest.mark.packets
 async def test_kr8s_reaches_a_port_of_a_pods_loopback(kubeconfig: Path, door: Door, echo: int) -> None:
     assert door.netns
     api = await kr8s.asyncio.api(kubeconfig=str(kubeconfig))
     pod = await Pod.get("web", namespace="default", api=api)
-    async with asyncio.timeout(DEADLINE), pod.portforward(remote_port=echo, local_port="auto") as port:
+    async with asyncio.timeout(DEADLINE), pod.portforward(remote_port=echo, local_port=free_port()) as port:
         for content in (b"GET / HTTP/1.1\r\n\r\n", LARGE):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(content)
@@ -48,10 +56,10 @@ async def test_port_that_nobody_listens_on_is_an_error_on_its_channel(
 ) -> None:
     query = {"ports": "9"}
     async with asyncio.timeout(DEADLINE):
-        async with session.ws_connect(PORTS, params=query, protocols=(PROTOCOL,)) as socket:
-            said = [await socket.receive_bytes() for _ in range(3)]
-            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
-    assert socket.protocol == PROTOCOL
+        async with session.ws_connect(PORTS, params=query, protocols=(PROTOCOL,)) as stream:
+            said = [await stream.receive_bytes() for _ in range(3)]
+            assert (await stream.receive()).type is aiohttp.WSMsgType.CLOSE
+    assert stream.protocol == PROTOCOL
     assert said[:2] == [b"\x00\x09\x00", b"\x01\x09\x00"]
     assert said[2].startswith(
         f"\x01an error occurred forwarding 9: failed to connect to localhost:9 inside network namespace {door.netns}".encode()
@@ -63,8 +71,8 @@ async def test_network_namespace_that_is_not_there_is_an_error(
     session: aiohttp.ClientSession, server: ApiServer, door: Door
 ) -> None:
     server.doors.open(Door(door.uid, "door-absent"))
-    async with asyncio.timeout(DEADLINE), session.ws_connect(PORTS, params={"ports": "9"}) as socket:
-        said = [await socket.receive_bytes() for _ in range(3)]
+    async with asyncio.timeout(DEADLINE), session.ws_connect(PORTS, params={"ports": "9"}) as stream:
+        said = [await stream.receive_bytes() for _ in range(3)]
     assert (
         said[2]
         == b"\x01an error occurred forwarding 9: network namespace door-absent: there is none of this name"

@@ -21,6 +21,7 @@ from policy_controller.testing.api_server.faults import (
     StaleList,
     Verb,
 )
+from policy_controller.testing.api_server.features import Features, Permission
 from policy_controller.testing.api_server.tests.raw import DEADLINE, PODS, RawClient
 
 PATH = "/_faults"
@@ -41,6 +42,18 @@ async def test_faults_begin_are_listed_and_end_over_http(client: RawClient) -> N
     assert (await client.do("DELETE", f"{PATH}/1")).code == 404
     assert (await client.do("DELETE", PATH)).body == {"faults": []}
     assert (await client.do("PUT", PATH)).code == 405
+
+
+async def test_server_that_authorises_lets_its_developer_begin_faults_and_nobody_else() -> None:
+    features = Features(permission=Permission.AUTHORIZED)
+    async with (
+        ApiServer.running(faults=Faults(), features=features) as server,
+        aiohttp.ClientSession(server.url) as session,
+    ):
+        own = {"Authorization": f"Bearer {server.developer_token}"}
+        for headers, code in (({}, 403), ({"Authorization": "Bearer x"}, 401), (own, 200)):
+            async with session.get(PATH, headers=headers) as answer:
+                assert answer.status == code
 
 
 async def test_no_fault_meets_the_control_path(client: RawClient) -> None:
