@@ -64,6 +64,9 @@ class Way:
     operator: HostPort
     files: CredentialFiles
 
+    def __str__(self) -> str:
+        return f"{self.files.server_name} at {self.operator}"
+
 
 async def obtain(files: CredentialFiles, clock: Clock, waiting: Callable[[str | None], None]) -> Credentials:
     """Both, once both are there. `waiting` is told what is waited for when that changes, and None when it was waited for no more."""

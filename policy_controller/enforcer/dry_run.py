@@ -42,7 +42,7 @@ async def dry_run(node: str, way: Way, nft: Nft, base: Base, gates: UnknownGates
             message = await _first(call)
         except grpc.aio.AioRpcError as error:
             failed = setback(error.code(), error.details() or "", channel.get_state())
-            raise NoSnapshotError(failed.sentence) from error
+            raise NoSnapshotError(f"no stream to {way}: {failed.sentence}") from error
     rule_set = session.judge(decode_operator(message)).rule_set
     closed = gates.closed(Knowledge.CURRENT, rule_set, NOBODY, 0.0)
     return await asyncio.to_thread(lambda: _text(nft, base, render(rule_set, base, closed)))

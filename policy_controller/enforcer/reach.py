@@ -12,6 +12,7 @@ from typing import Final
 import grpc
 import grpc.aio
 
+from policy_controller.enforcer.credentials import Way
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.obstacles import Obstacle
 from policy_controller.wire.refused import plain
@@ -103,9 +104,9 @@ class Reach:
             log.warning("waiting for %s", what)
             self._trouble = f"waiting for {what}"
 
-    def fail(self, failed: Setback) -> None:
+    def fail(self, way: Way, failed: Setback) -> None:
         """An attempt has failed or a stream is over."""
-        log.warning("no stream to the operator: %s", failed.sentence)
+        log.warning("no stream to %s: %s", way, failed.sentence)
         self._metrics.stream_failed(failed.obstacle)
         self._trouble = failed.sentence
 

@@ -66,7 +66,7 @@ async def follow(way: Way, enforcement: Enforcement, reach: Reach, clock: Clock,
         async with secure_connect(way.operator, credentials.trust) as channel:
             conversation = Conversation(channel, enforcement, reach, backoff)
             try:
-                reach.fail(await conversation.hold(credentials.token, way.files, clock))
+                reach.fail(way, await conversation.hold(credentials.token, way.files, clock))
             finally:
                 enforcement.end_stream()
         await clock.sleep(backoff.next_wait())

@@ -134,8 +134,8 @@ async def test_only_the_operator_is_spoken_to_and_what_else_is_met_is_told_and_c
     async with met.what(site), node(site) as one:
         await until(lambda: one.reach.trouble is not None)
         assert one.reach.trouble == met.words
-        assert f"no stream to the operator: {met.words}\n" in caplog.text
-        with pytest.raises(NoSnapshotError, match=f"^{met.words}$"):
+        assert f"no stream to {site.way}: {met.words}\n" in caplog.text
+        with pytest.raises(NoSnapshotError, match=f": {met.words}$"):
             await dry_run(NODE, site.way, FakeNft(), BASE, UnknownGates())
         assert set(one.failures()) == {met.reason}
 
@@ -159,7 +159,7 @@ async def test_a_refusal_is_told_with_the_operators_reason_and_asked_again_with_
         stream.refuse(code, "because\nit is so")
         stream, _ = await operator.next_stream()
         assert one.reach.trouble == f"{words}: because\\nit is so"
-        assert f"no stream to the operator: {words}: because\\nit is so\n" in caplog.text
+        assert f"no stream to {site.way}: {words}: because\\nit is so\n" in caplog.text
         assert one.failures() == {reason: 1}
         assert stream.authorization == BEARER + SECOND_TOKEN
         assert isinstance(await stream.say(FIRST), Ack)
