@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -12,6 +13,7 @@ from aiohttp import ClientSession
 
 from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
 from policy_controller.bounded import MOST_CONNECTIONS
+from policy_controller.enforcer.credentials import CredentialFiles, Way
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import UnknownGates
 from policy_controller.enforcer.health import Health, ListenError, serving
@@ -120,8 +122,9 @@ async def test_a_node_that_does_not_get_to_its_operator_says_why() -> None:
         assert status == 503
         assert "every pod is open until the operator" in text
         assert text.endswith("(waiting for the CA: /ca.crt is not there)\n")
+        way = Way(HostPort("10.96.0.7", 9473), CredentialFiles(Path("ca.crt"), Path("token"), "operator.svc"))
         one.reach.fail(
-            Setback(Obstacle.UNAUTHENTICATED, "the operator does not accept the token: it has expired")
+            way, Setback(Obstacle.UNAUTHENTICATED, "the operator does not accept the token: it has expired")
         )
         assert "does not accept the token: it has expired" in (await one.ask("/readyz"))[1]
         assert (

@@ -166,6 +166,17 @@ async def test_a_refusal_is_told_with_the_operators_reason_and_asked_again_with_
         assert one.reach.trouble is None
 
 
+async def test_what_the_environment_says_of_proxies_leads_nowhere_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with serving(site) as operator, node(site) as one:
+        stream, _ = await operator.next_stream()
+        assert isinstance(await stream.say(FIRST), Ack)
+        assert one.failures() == {}
+
+
 async def test_a_connection_that_breaks_is_no_word_of_the_operators(site: Site) -> None:
     async with node(site) as one:
         async with serving(site) as operator:
