@@ -6,6 +6,7 @@ kube-proxy leads to the API server and to the operator, as it does in a cluster.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -13,8 +14,10 @@ import pytest_asyncio
 
 import nft_templates
 from compilers.compile.compiler import compile_nodes
+from compilers.evaluate.tests.stage import NODES as CLUSTER_NODES
 from compilers.evaluate.tests.stage import PODS, changed, cluster, policy
-from compilers.model.cluster import Cluster, Pod
+from compilers.model.cluster import OPERATOR as OPERATORS_ACCOUNT
+from compilers.model.cluster import Cluster, Namespace, Pod
 from compilers.model.selector import EVERYTHING
 from compilers.model.words import Address, Protocol
 from compilers.nftables.base import OPERATOR_PORT, Base, BaseSettings, base_tables
@@ -22,7 +25,7 @@ from compilers.nftables.render import Tables
 from policy_controller.enforcer.gates import UnknownPods
 from policy_controller.testing.agreement.packets import Connections
 from policy_controller.testing.agreement.tests.control_path import Moment, tables_at
-from policy_controller.testing.agreement.tests.scene import Record, on
+from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, on
 from policy_controller.testing.agreement.tests.service_town import (
     HOST_PORT,
     NODE_A,
@@ -52,6 +55,28 @@ AWAITED: Final = cluster(CLOSED, pods=changed("shop/db", addresses=()))
 """The new pod is bound to its node, and isolated there like any other pod of shop: it is no operator's."""
 AFTER: Final = cluster(policy("ops/closed", EVERYTHING, ingress=[], egress=[]))
 """The new pod is known, and nothing isolates it."""
+
+SPACES: Final = (OPERATORS_ACCOUNT.namespace, "kube-system", "shop", "ops")
+EVERYWHERE: Final = Cluster.of(
+    [Namespace(name, {}) for name in SPACES],
+    [
+        WEB,
+        API,
+        FAR_WEB,
+        replace(
+            OPERATOR, namespace=OPERATORS_ACCOUNT.namespace, name="operator", account=OPERATORS_ACCOUNT.name
+        ),
+        replace(SCRAPER, namespace="kube-system", name="metrics"),
+        # Names cannot be looked up yet: these have not started.
+        *(
+            Pod("kube-system", f"dns-{name}", f"uid-dns-{name}", {"k8s-app": "kube-dns"}, name)
+            for name in NODES
+        ),
+    ],
+    [policy(f"{name}/closed", EVERYTHING, ingress=[], egress=[]) for name in SPACES],
+    CLUSTER_NODES,
+)
+"""A default deny for everything in every namespace."""
 
 STALE: Final = (Moment.LOST, Moment.RESTARTED)
 each_stale = pytest.mark.parametrize("moment", STALE, ids=lambda moment: moment.name.lower())
@@ -140,6 +165,38 @@ async def test_a_new_operator_and_its_enforcers_find_each_other(
 
     probes = [to_api_server(town, OPERATOR, family), *from_enforcers(town, family)]
     assert await outcomes(town, probes, record_property) == OPEN
+
+
+@pytest.mark.parametrize("moment", [Moment.TOLD, *STALE], ids=lambda moment: moment.name.lower())
+async def test_a_default_deny_for_every_namespace_leaves_the_control_path(
+    town: Town, moment: Moment, record_property: Record
+) -> None:
+    await town.stage.hold(await tables(moment, EVERYWHERE))
+    town.serve(*services())
+
+    probes = [
+        *(to_api_server(town, OPERATOR, family) for family in (0, 1)),
+        *(probe for family in (0, 1) for probe in from_enforcers(town, family)),
+    ]
+    assert await outcomes(town, probes, record_property) == OPEN
+
+
+async def test_evaluator_and_walk_and_packets_agree_on_a_default_deny_for_every_namespace(
+    town: Town, record_property: Record
+) -> None:
+    own = "policy-controller/operator"
+    pods = ("shop/web", "shop/api", "ops/web", "kube-system/metrics")
+    rows: list[Row] = [
+        *((own, end, "TCP 443", "allowed") for end in ("node-a", "node-b", "outside")),
+        *((end, own, f"TCP {PORT}", "allowed") for end in ("node-a", "node-b", "outside")),
+        *((own, end, "TCP 443", "denied") for end in pods),
+        *((end, own, f"TCP {PORT}", "denied") for end in pods),
+        *((end, other, "TCP 443", "denied") for end in pods for other in pods if end != other),
+        *((end, "outside", "UDP 53", "denied") for end in pods),
+        *(("outside", end, "TCP 443", "denied") for end in pods),
+    ]
+    count = await assert_rows(town.stage, EVERYWHERE, rows)
+    record_property(on(town.stage, "probes of the control path"), count)
 
 
 @each_family
