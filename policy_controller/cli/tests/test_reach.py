@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from policy_controller.cli.tests.installed import (
 from policy_controller.testing.api_server.faults import Fault, Faults, Refuse, Requests, Verb
 
 ROOT: Final = Path(__file__).parents[3]
+YAML: Final = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LONG: Final = b"x" * 300_000
 LISTED: Final = {"items": [{"metadata": {"name": POD}, "status": {"phase": "Running"}}]}
 KUBECTL: Final = f"""#!{sys.executable}
@@ -123,6 +125,16 @@ def test_the_labels_that_are_asked_for_are_those_of_the_manifests() -> None:
     (deployment,) = (one for one in documents if one["kind"] == "Deployment")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert dict(label.split("=") for label in SELECTOR.split(",")).items() <= labels.items()
+
+
+async def test_the_role_of_the_security_page_is_enough_and_nothing_of_it_too_much(tmp_path: Path) -> None:
+    """Beside what our own way takes, kubectl's takes `get` on pods."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    (role,) = (yaml.safe_load(block) for block in YAML.findall(page) if "kind: Role" in block)
+    assert role["metadata"]["namespace"] == NAMESPACE
+    assert role["rules"] == [MAY_LIST | {"verbs": ["get", "list"]}, MAY_FORWARD]
+    async with installed(tmp_path, {"/status": LONG}, rules=role["rules"]) as there:
+        assert await document("/status", url=None, way=there.way()) == LONG
 
 
 async def reaching(folder: Path, words: str, *, path: str = "/status", **cluster: Any) -> None:  # noqa: ANN401 - as installed() takes it

@@ -21,8 +21,9 @@ ROOT: Final = Path(__file__).parents[3]
 DOCUMENTS: Final = (
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
-    ROOT / "examples" / "README.md",
+    *sorted(ROOT.glob("[a-z]*/README.md")),
 )
 FENCE: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK: Final = re.compile(r"\]\((?P<target>[^)\s]+)\)")
@@ -34,7 +35,7 @@ COMMAND: Final = re.compile(r"(?:^|`)(?:\$ )?make (?P<target>[a-z-]+)\b", re.MUL
 TARGET: Final = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
 NAMED_FILE: Final = re.compile(r"`(?P<path>[\w./-]+\.(?:py|nft|proto|toml))(?:::\w+)?`")
 NAMED_FLAG: Final = re.compile(r"`(?P<flag>--[a-z-]+)")
-TOPS: Final = ("bench", "compilers", "policy_controller", "nft_templates")
+TOPS: Final = ("bench", "compilers", "e2e", "manifests", "policy_controller", "nft_templates")
 SHOWN_EXAMPLE: Final = "three-tier"
 SHOWN_NODE: Final = "node-a"
 
