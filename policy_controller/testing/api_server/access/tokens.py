@@ -137,7 +137,7 @@ class Tokens:
         if asked is None:
             return Subject(namespace, own)
         word = _BINDABLE.get((asked.apiVersion, asked.kind))
-        if word is None:
+        if word is None or (word == "node" and self._features.node_claims is NodeClaims.NONE):
             raise errors.bad_request(f"cannot bind token for serviceaccount to object of type {asked.kind}")
         resource = BY_KIND[asked.apiVersion, asked.kind]
         stored = self._store.get(resource.storage, Key("" if word == "node" else namespace, asked.name))

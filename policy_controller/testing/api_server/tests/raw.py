@@ -9,11 +9,19 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from policy_controller.testing.api_server.features import PLAIN, Features, Permission, Transport
+
 DEADLINE = 10.0  # seconds until a test gives up waiting
 
 PODS = "/api/v1/namespaces/default/pods"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+ACCESS = {
+    "open": PLAIN,
+    "protected": Features(transport=Transport.TLS, permission=Permission.AUTHORIZED),
+}
+"""How a server may be spoken to, for tests of clients that must not mind."""
+
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 

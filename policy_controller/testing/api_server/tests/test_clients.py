@@ -25,7 +25,13 @@ from lightkube.resources.networking_v1 import NetworkPolicy
 from lightkube.types import PatchType
 
 from policy_controller.testing.api_server import ApiServer
-from policy_controller.testing.api_server.tests.raw import DEADLINE, pod, policy
+from policy_controller.testing.api_server.tests.raw import ACCESS, DEADLINE, pod, policy
+
+
+@pytest.fixture(params=list(ACCESS))
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[ApiServer]:
+    async with ApiServer.running(features=ACCESS[request.param]) as running:
+        yield running
 
 
 @pytest.fixture

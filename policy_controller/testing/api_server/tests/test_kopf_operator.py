@@ -1,6 +1,7 @@
 """A real kopf operator against the server: it sees everything, and loses nothing when its watches break."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,7 +11,14 @@ import kopf
 import pytest
 
 from policy_controller.testing.api_server import ApiServer
-from policy_controller.testing.api_server.tests.raw import DEADLINE, configmap, namespace, pod, policy
+from policy_controller.testing.api_server.tests.raw import ACCESS, DEADLINE, configmap, namespace, pod, policy
+
+
+@pytest.fixture(params=list(ACCESS))
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[ApiServer]:
+    async with ApiServer.running(features=ACCESS[request.param]) as running:
+        yield running
+
 
 WATCHED = ("networkpolicies", "pods", "namespaces")
 
@@ -55,7 +63,8 @@ async def running_operator(server: ApiServer, *, initial_streaming: bool) -> Asy
 
     @kopf.on.login(registry=registry)
     async def login(**_: object) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(server=server.url)
+        trust = base64.b64encode(server.authority.encode()) or None
+        return kopf.ConnectionInfo(server=server.url, ca_data=trust, token=server.developer_token)
 
     for plural in WATCHED:
         kopf.on.event(plural, registry=registry, id=plural)(operator.on_event)
@@ -163,7 +172,8 @@ async def test_operator_posts_events_about_objects(server: ApiServer) -> None:
 
     @kopf.on.login(registry=registry)
     async def login(**_: object) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(server=server.url)
+        trust = base64.b64encode(server.authority.encode()) or None
+        return kopf.ConnectionInfo(server=server.url, ca_data=trust, token=server.developer_token)
 
     @kopf.on.event("networkpolicies", registry=registry)
     async def complain(body: kopf.Body, **_: object) -> None:

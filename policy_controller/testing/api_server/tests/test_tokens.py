@@ -131,6 +131,8 @@ async def test_older_cluster_names_pods_and_no_nodes() -> None:
     async with town(claims=NodeClaims.NONE) as (_, client):
         token = await asked(client, boundObjectRef=POD)
         status = await reviewed(client, token)
+        to_node = {"spec": {"boundObjectRef": {**POD, "kind": "Node", "name": "node-a"}}}
+        assert (await client.post(TOKENS, to_node)).code == 400
     assert set(status["user"]["extra"]) == {f"{EXTRA}/pod-name", f"{EXTRA}/pod-uid"}
     assert set(claims_of(token)["kubernetes.io"]) == {"namespace", "pod", "serviceaccount"}
 
