@@ -15,6 +15,7 @@ import pytest
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.features import Features, Permission, Transport
 from policy_controller.testing.api_server.features import Kubelet as Played
+from policy_controller.testing.credentials import Authority
 from policy_controller.testing.kubelet import OWN, Kubelet
 from policy_controller.testing.kubelet.relay import CLUSTER_IP
 from policy_controller.testing.laboratory import Laboratory, Node
@@ -117,3 +118,29 @@ async def test_the_pages_lead_from_an_empty_cluster_to_an_installation_and_back(
             assert "table inet policy-controller" in await admin.does("nft list tables", node)
             await admin.does(cleaning, node)
             assert "policy-controller" not in await admin.does("nft list tables", node)
+
+
+@pytest.mark.whole
+@pytest.mark.packets
+async def test_a_certificate_of_ones_own_is_taken_as_the_page_says(tmp_path: Path, kubectl: Path) -> None:
+    authority = Authority()
+    shown = authority.certificate()
+    overlay, _ = blocks("install.md", "A certificate of your own", "yaml")
+    (publishes,) = blocks("install.md", "A certificate of your own")
+    async with cluster(tmp_path, kubectl) as (admin, _):
+        (tmp_path / "ours").mkdir()
+        # What cert-manager would make of the Certificate, which this API server does not know.
+        (tmp_path / "ours" / "kustomization.yaml").write_text(overlay.replace("  - certificate.yaml\n", ""))
+        for name, content in (("tls.crt", shown.chain), ("tls.key", shown.key), ("ca.crt", authority.pem)):
+            (tmp_path / name).write_bytes(content)
+        await admin.does("kubectl apply -f manifests/namespace.yaml")
+        await admin.does(
+            "kubectl -n policy-controller create secret tls policy-controller-tls --cert=tls.crt --key=tls.key"
+        )
+        await admin.does(publishes)
+        (upgrade,) = blocks("install.md", "Upgrade")
+        await admin.does(upgrade)
+
+        assert "2 of 2 nodes enforce the operator's last word" in await admin.does("policyctl status")
+        held = await admin.does("kubectl -n policy-controller get secrets,configmaps -o name")
+        assert "secret/policy-controller-ca" not in held
