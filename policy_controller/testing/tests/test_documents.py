@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import nft_templates
 from compilers.compile import Compiler
 from compilers.model.words import Direction
 from compilers.nftables.base import BaseSettings, base_tables
-from compilers.nftables.render import render
+from compilers.nftables.render import render, with_slots
 from compilers.nftables.writer import write
 from policy_controller.controller.settings import TABLE as OPERATOR
 from policy_controller.enforcer.settings import TABLE as ENFORCER
@@ -137,10 +138,13 @@ def test_every_decision_is_listed() -> None:
 
 def test_every_line_of_the_table_that_is_shown_is_what_a_node_holds() -> None:
     base = base_tables(
-        nft_templates.read(nft_templates.INET), nft_templates.read(nft_templates.BRIDGE), BaseSettings()
+        nft_templates.read(nft_templates.INET),
+        nft_templates.read(nft_templates.BRIDGE),
+        BaseSettings(api_server=(ip_address("10.96.0.1"), 443)),
     )
     rule_set = Compiler(load_example(ROOT / "examples" / SHOWN_EXAMPLE).cluster).node(SHOWN_NODE)
-    tables = render(rule_set, base, frozenset(Direction)).each()
+    closed = render(rule_set, base, frozenset(Direction))
+    tables = (*closed.each(), with_slots(closed, base.closed_untold).inet)
     text = (ROOT / "docs" / "nftables.md").read_text()
     shown = [found["text"] for found in FENCE.finditer(text) if found["language"] == "nft"]
 
