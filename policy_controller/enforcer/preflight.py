@@ -12,6 +12,7 @@ from typing import Final
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft, NftRejectedError, Transaction, install
 from policy_controller.enforcer.interfaces import pod_bridges
+from policy_controller.enforcer.sample import sample_tables
 from policy_controller.enforcer.surroundings import BRIDGE_CALLS, Surroundings
 from policy_controller.wire.refused import plain
 
@@ -47,18 +48,19 @@ def findings(surroundings: Surroundings, pod_interfaces: tuple[str, ...]) -> tup
 
 
 def kernel_findings(nft: Nft, base: Base) -> tuple[Finding, ...]:
-    """Whether the kernel would take the base of both tables; nothing is changed."""
-    commands = (*install(base.inet).commands, *install(base.bridge).commands)
-    try:
-        nft.check(Transaction(commands))
-    except NftRejectedError as error:
-        return (
-            Finding(
-                Weight.FATAL,
-                f"the kernel does not take the base of the table ({plain(str(error))}): "
-                "load nf_tables and its parts (modprobe nf_tables nft_ct nft_fib_inet nft_limit nft_log) on the node",
-            ),
-        )
+    """Whether the kernel would take both tables, with one of each form that rule sets have; nothing is changed."""
+    for tables in sample_tables(base):
+        commands = (*install(tables.inet).commands, *install(tables.bridge).commands)
+        try:
+            nft.check(Transaction(commands))
+        except NftRejectedError as error:
+            return (
+                Finding(
+                    Weight.FATAL,
+                    f"the kernel does not take the tables ({plain(str(error))}): "
+                    "load nf_tables and its parts (modprobe nf_tables nft_ct nft_fib_inet nft_limit nft_log) on the node",
+                ),
+            )
     return ()
 
 
