@@ -13,7 +13,7 @@ import pytest
 
 DEADLINE = 30.0
 BEGINNING = """
-import ctypes, logging, os, subprocess, sys, threading, warnings
+import ctypes, logging, os, subprocess, sys, threading, time, warnings
 from policy_controller.logs import LogFormat, LogLevel, NativeLine, logging_to_stderr
 log = logging.getLogger("here")
 libc = ctypes.CDLL(None)
@@ -95,6 +95,7 @@ def test_standard_error_is_given_back_and_the_loggers_too() -> None:
         """
         print("plain", file=sys.stderr)
         native(b"native\\n")
+        assert sys.stderr is sys.__stderr__
         assert logging.getLogger().handlers == []
         assert logging.getLogger("kopf").level == logging.NOTSET
         assert len(os.listdir("/proc/self/fd")) == before
@@ -147,17 +148,24 @@ def test_the_end_waits_for_no_child_that_holds_standard_error() -> None:
 
 
 def test_the_end_waits_for_no_child_that_prints_for_ever() -> None:
+    """Each line takes two milliseconds here, so that the pipe is never empty."""
     done = run(
         """
-        child = subprocess.Popen(["sh", "-c", "while :; do echo from a child; done >&2 2>/dev/null"])
+        child = subprocess.Popen([sys.executable, "-c", FLOOD])
         heard = threading.Event()
-        lines.subscribe(lambda line: heard.set())
+        lines.subscribe(lambda line: (heard.set(), time.sleep(0.002)))
         assert heard.wait(10)
         """,
-        "child.kill(); child.wait()",
+        """
+        child.kill(); child.wait()
+        assert len(os.listdir("/proc/self/fd")) == before, "the thread still reads"
+        """,
+        """
+        FLOOD = "import os, contextlib\\nwhile True:\\n with contextlib.suppress(OSError): os.write(2, 9 * (b'x' * 6999 + b'\\\\n'))"
+        before = len(os.listdir("/proc/self/fd"))
+        """,
     )
-    assert done.code == 0
-    assert done.messages("native")[0] == "from a child"
+    assert (done.code, done.messages("native")[0]) == (0, "x" * 2_000)
 
 
 def test_a_process_without_standard_error_runs() -> None:

@@ -110,6 +110,7 @@ def test_what_is_printed_says_where_each_comes_from(tmp_path: Path) -> None:
         "text: null  # default\n"
         'names: ["a", "b"]  # --names\n'
         f"someSeconds: 2.5  # {path}:2: someSeconds\n"
+        "pause: 0  # default\n"
         'colour: "red"  # default\n'
     )
 

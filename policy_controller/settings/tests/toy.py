@@ -29,6 +29,7 @@ class Settings:
     text: str | None = optional(kinds.TEXT, "A text.")
     names: tuple[str, ...] | None = optional(kinds.NAMES, "Names.")
     some_seconds: float = setting(kinds.number("SECONDS", 1, 100), "A time.", "5")
+    pause: float = setting(kinds.number("SECONDS", 0), "Another time.", "0")
     colour: Colour = setting(kinds.choice(Colour), "A colour.", "red")
 
     def __post_init__(self) -> None:
