@@ -106,3 +106,33 @@ async def test_half_open_connections_do_not_keep_a_kubelet_out() -> None:
             assert await reader.read() == b""
         for _, writer in crowd:
             writer.close()
+
+
+async def test_a_whole_operator_names_no_tenants_object_to_whoever_asks(
+    server: ApiServer, faults: Faults, tmp_path: Path
+) -> None:
+    """A broken policy, a refused rule set, a LIST that fails over an object: each is told, to admins by name."""
+    names = ("payroll", "ledger", "auditor", "broken")
+    spec = allow_from({"app": "auditor"}, port=70000) | {"podSelector": {}}
+    server.create(new(objects.namespace("payroll")))
+    server.create(new(objects.pod("ledger", namespace="payroll", address="10.1.0.1", node="node-1")))
+    server.create(new(objects.policy("broken", spec, namespace="payroll")))
+    async with (
+        operator_of(server, tmp_path, relist_seconds=0.2) as running,
+        node(running.door, "node-1") as one,
+        aiohttp.ClientSession() as client,
+    ):
+        await one.refuse(NackCause.KERNEL, "payroll/ledger", "File exists")
+        unread = Garbage("application/json", '{"message": "cannot decode payroll/ledger"}')
+        faults.begin(Fault(unread, Requests(verbs=frozenset({Verb.LIST}))))
+        await eventually(lambda: running.operator.reasons_not_ready() != [])
+        told = ""
+        for path in ("/healthz", "/readyz", "/metrics", "/status"):
+            async with client.get(running.operator.health_url + path) as answer:
+                assert (answer.status == 404) is (path == "/status")
+                told += await answer.text()
+        assert "have not been listed for" in told
+        assert 'policy_controller_nacks_total{cause="kernel"} 1.0' in told
+        assert [name for name in names if name in told] == []
+        _, status = await running.admin("/status")
+        assert [name for name in names if name not in status] == ["auditor"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import ssl
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -108,6 +109,39 @@ async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server
             await answers(f"http://127.0.0.1:{port}/readyz", 200)
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+
+
+async def counted(port: int, line: str) -> None:
+    """Return when the metrics hold that line; the caller sets the deadline."""
+    async with aiohttp.ClientSession() as client:
+        while True:
+            async with client.get(f"http://127.0.0.1:{port}/metrics") as response:
+                if f"policy_controller_{line}" in (await response.text()).splitlines():
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def test_handshakes_that_fail_are_counted_by_their_reason_and_the_log_stays_json(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    """gRPC's core tells of them by printing on standard error, and in no other way."""
+    (tmp_path / "kubeconfig").write_text(server.kubeconfig())
+    port, listen = await free_port(), await free_port()
+    async with operator_process(tmp_path, port, listen) as process:
+        await answers(f"http://127.0.0.1:{port}/readyz", 200)
+        for text in (b"GET / HTTP/1.1\r\n\r\n", b"hello, operator\r\n\x1b[31m\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", listen)
+            writer.write(text)
+            await reader.read()
+            writer.close()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection("127.0.0.1", listen, ssl=ssl.create_default_context())
+        await counted(port, 'failed_handshakes_total{reason="plain-text"} 2.0')
+        await counted(port, 'failed_handshakes_total{reason="untrusted"} 1.0')
+        process.send_signal(signal.SIGTERM)
+        _, log = await process.communicate()
+    native = [line for line in map(json.loads, log.splitlines()) if line["logger"] == "native"]
+    assert [line["message"].partition(" with ")[0] for line in native] == ["Handshake failed"] * 3
 
 
 WRONG_FLAGS = [

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import grpc
@@ -11,50 +10,26 @@ import pytest
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import PeerSet
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.controller.identity.dates import today
-from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
-from policy_controller.controller.server import HELLO_SECONDS, EnforcementServer
+from policy_controller.controller.server import HELLO_SECONDS
 from policy_controller.controller.sessions import ACK_SECONDS, RETRY_SECONDS, Desired
-from policy_controller.controller.store import Store
-from policy_controller.controller.streams import NodeStreams
-from policy_controller.controller.tests.scripted_node import Door, ScriptedNode, node, open_stream
+from policy_controller.controller.tests.scripted_node import ScriptedNode, node, open_stream
+from policy_controller.controller.tests.serving import Served, serving
 from policy_controller.controller.tests.test_sessions import desired
 from policy_controller.controller.tests.waiting import eventually
-from policy_controller.testing.clock import FakeClock
-from policy_controller.testing.credentials import NAMESPACE, Authority, FakeReviews
 from policy_controller.wire import enforcement_pb2 as pb
-from policy_controller.wire.channel import HostPort
 from policy_controller.wire.convert import encode_node
 from policy_controller.wire.messages import Ack, DeltaMessage, Hello, InForce, SnapshotMessage, Stands
 
 
-@dataclass
-class Served:
-    streams: NodeStreams
-    server: EnforcementServer
-    clock: FakeClock
-    door: Door
-
-
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    clock, streams, reviews, authority = FakeClock(), NodeStreams(), FakeReviews(), Authority()
-    reviewer = Reviewer(reviews, Store(), Enforcers(NAMESPACE, "policy-enforcer"), clock, today)
-    server, certificate = EnforcementServer(streams, reviewer, clock), authority.certificate()
-    await server.start(HostPort("127.0.0.1", 0), lambda: certificate)
-    yield Served(
-        streams, server, clock, Door(HostPort("127.0.0.1", server.port), authority.trust(), reviews.mint)
-    )
-    await server.stop()
-
-
-async def connected(served: Served, name: str) -> None:
-    await eventually(lambda: name in served.streams.nodes)
+    async with serving() as running:
+        yield running
 
 
 async def test_a_node_gets_a_snapshot_and_then_deltas(served: Served) -> None:
     async with node(served.door, "node-a") as one:
-        await connected(served, "node-a")
+        await served.connected("node-a")
         served.streams.desire("node-a", desired(1))
         assert isinstance(await one.apply(), SnapshotMessage)
         served.streams.desire("node-a", desired(2))
@@ -69,7 +44,7 @@ async def test_a_node_that_comes_back_hears_what_ended_after_what_it_has_in_forc
     served.streams.note_ended(7, frozenset({later}))
     hello = Hello("node-a", InForce(3, 0, Stands(pods=6)))
     async with open_stream(served.door, [encode_node(hello)]) as stream:
-        await connected(served, "node-a")
+        await served.connected("node-a")
         served.streams.desire("node-a", desired(1))
         message = await ScriptedNode("node-a", stream).hear()
         assert isinstance(message, SnapshotMessage)
@@ -78,7 +53,7 @@ async def test_a_node_that_comes_back_hears_what_ended_after_what_it_has_in_forc
 
 async def test_a_second_stream_of_a_node_replaces_the_first(served: Served) -> None:
     async with node(served.door, "node-a") as first:
-        await connected(served, "node-a")
+        await served.connected("node-a")
         served.streams.desire("node-a", desired(1))
         await first.apply()
         async with node(served.door, "node-a") as second:
@@ -94,8 +69,8 @@ async def test_a_node_that_does_not_answer_is_dropped_and_gets_a_snapshot_when_i
     served: Served,
 ) -> None:
     async with node(served.door, "node-a") as slow, node(served.door, "node-b") as other:
-        await connected(served, "node-a")
-        await connected(served, "node-b")
+        await served.connected("node-a")
+        await served.connected("node-b")
         served.streams.desire("node-a", desired(1))
         served.streams.desire("node-b", desired(1))
         await slow.hear()
@@ -106,14 +81,14 @@ async def test_a_node_that_does_not_answer_is_dropped_and_gets_a_snapshot_when_i
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert served.streams.nodes == ("node-b",)
     async with node(served.door, "node-a") as again:
-        await connected(served, "node-a")
+        await served.connected("node-a")
         served.streams.desire("node-a", desired(2))
         assert isinstance(await again.apply(), SnapshotMessage)
 
 
 async def test_a_refused_snapshot_is_sent_again_after_the_pause(served: Served) -> None:
     async with node(served.door, "node-a") as one:
-        await connected(served, "node-a")
+        await served.connected("node-a")
         served.streams.desire("node-a", desired(1))
         await one.refuse(await one.hear())
         await eventually(lambda: served.streams.statuses()["node-a"].nacks == 1)
@@ -186,7 +161,7 @@ async def test_a_node_that_does_not_read_is_dropped(served: Served) -> None:
     peers = frozenset(IPv4Address(number) for number in range(200_000))
     large = RuleSet.of("node-a", peer_sets=[PeerSet(content_name(NameKind.PEER_SET, ("large",)), peers)])
     async with node(served.door, "node-a"):
-        await connected(served, "node-a")
+        await served.connected("node-a")
         served.streams.desire("node-a", Desired.of(large, Stands()))
         await eventually(lambda: served.streams.statuses()["node-a"].sent == 1)
         # One waits for the next review of the token, one for the write.
@@ -198,14 +173,14 @@ async def test_a_node_that_does_not_read_is_dropped(served: Served) -> None:
 
 async def test_a_node_that_leaves_is_forgotten(served: Served) -> None:
     async with node(served.door, "node-a"):
-        await connected(served, "node-a")
+        await served.connected("node-a")
     await eventually(lambda: served.streams.nodes == ())
 
 
 async def test_many_nodes_each_hear_only_their_own(served: Served) -> None:
     async def one(number: int) -> None:
         async with node(served.door, f"node-{number}") as mine:
-            await connected(served, mine.name)
+            await served.connected(mine.name)
             served.streams.desire(mine.name, desired(number))
             await mine.apply()
             assert mine.rule_set == desired(number).rule_set
