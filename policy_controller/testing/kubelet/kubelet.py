@@ -125,6 +125,10 @@ class Kubelet:
         chosen = [life for life in self._lives.values() if workload in owners[life.uid]]
         return tuple(sorted(chosen, key=lambda life: (life.tree["spec"]["nodeName"], life.name)))
 
+    def service_ports(self) -> tuple[ServicePort, ...]:
+        """The Services as kube-proxy is told of them, with the pods that are ready now."""
+        return service_ports(self._picture.all("Service"), self._picture.all("Pod"))
+
     def renew_tokens(self) -> None:
         """Replace every token soon, whatever its age."""
         for life in self._lives.values():
@@ -150,7 +154,7 @@ class Kubelet:
         found = [f"{name}: {reason}" for name, reason in sorted(self.complaints.items())]
         if not self._picture.whole:
             found.append("the API server has not answered yet")
-        elif any(held != self._service_ports() for _, held in self._proxies.values()):
+        elif any(held != self.service_ports() for _, held in self._proxies.values()):
             found.append("the rules of kube-proxy are not written yet")
         for workload in self._workloads():
             name = f"{workload['kind']} {workload['metadata']['name']}"
@@ -271,14 +275,11 @@ class Kubelet:
 
     async def _proxy(self) -> None:
         """kube-proxy's rules on every node, where they have changed."""
-        wanted = self._service_ports()
+        wanted = self.service_ports()
         for name, (proxy, held) in list(self._proxies.items()):
             if held != wanted:
                 await asyncio.to_thread(proxy.sync, wanted)
                 self._proxies[name] = (proxy, wanted)
-
-    def _service_ports(self) -> tuple[ServicePort, ...]:
-        return service_ports(self._picture.all("Service"), self._picture.all("Pod"))
 
     def _is_ours(self, pod: Json) -> bool:
         images = [repository(container.get("image", "")) for container in pod["spec"].get("containers") or ()]

@@ -4,7 +4,7 @@ Knows which address a new pod gets. Knows nothing of containers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,15 @@ class Places:
     images: Mapping[str, Image]
     directory: Path
     api: tuple[str, int]
+    given: set[Address] = field(default_factory=set)
+    """Addresses of pods that are there, or being made."""
 
-    def free_addresses(self, node: Node) -> tuple[Address, ...]:
+    def take_addresses(self, node: Node) -> tuple[Address, ...]:
         """The last ones of the node that nobody has: whoever else puts pods there begins with the first."""
-        taken = {address for pod in self.laboratory.pods.values() for address in pod.addresses}
+        taken = {address for pod in self.laboratory.pods.values() for address in pod.addresses} | self.given
         for host in range(LAST_HOST, 1, -1):
             found = (node.pods_ipv4[host], node.pods_ipv6[host])
             if taken.isdisjoint(found):
+                self.given.update(found)
                 return found
         raise LookupError(f"node {node.name} has no free pod address left")

@@ -135,6 +135,7 @@ class PodLife:
         if self._built is not None:
             with contextlib.suppress(LaboratoryError):
                 await asyncio.to_thread(self._places.laboratory.remove_pod, self._built)
+            self._places.given.difference_update(self._addresses)
         if self._furnishing is not None:
             self._furnishing.remove()
         with contextlib.suppress(RefusedError, aiohttp.ClientError, OSError):
@@ -188,7 +189,7 @@ class PodLife:
             self._addresses = self._node.addresses
             return
         laboratory, name = self._places.laboratory, f"{self.namespace}.{self.name}"
-        addresses = self._places.free_addresses(self._node)
+        addresses = self._places.take_addresses(self._node)
         self._built = await asyncio.to_thread(laboratory.add_pod, self._node, name, addresses)
         self._addresses = self._built.addresses
 

@@ -58,7 +58,12 @@ def _ports(service: Json, pods: Iterable[Json]) -> Iterator[ServicePort]:
             protocol=Protocol(port.get("protocol", "TCP")),
             port=port["port"],
             cluster_ips=tuple(ip_address(text) for text in addresses),
-            endpoints=tuple(_endpoints(port, chosen)),
+            # A Service of one family leads to addresses of that family only.
+            endpoints=tuple(
+                one
+                for one in _endpoints(port, chosen)
+                if one.address.version in {ip_address(text).version for text in addresses}
+            ),
         )
 
 
