@@ -144,6 +144,7 @@ async def test_default_deny_of_every_namespace_leaves_the_way_to_the_operator(si
     await site.comes_to("web", "db", Outcome.ACCEPTED)
 
 
+@pytest.mark.whole
 async def test_update_leaves_no_moment_without_a_ready_operator(
     site: Site, documents: tuple[Json, ...]
 ) -> None:
