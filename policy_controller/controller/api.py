@@ -7,6 +7,7 @@ raised; who calls decides how long to wait.
 
 import asyncio
 import ssl
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -132,6 +133,8 @@ class Kr8sApi:
     """
 
     def __init__(self, kubeconfig: str | None) -> None:
+        # By versions that it was tried with; which ones are supported here, cluster_version.py says.
+        warnings.filterwarnings("ignore", "Kubernetes version .* is not supported", UserWarning)
         self._lists = {kind: _Client(kubeconfig) for kind in Kind}
         self._events = _Client(kubeconfig)
         self._own = {plural: _Client(kubeconfig) for plural in ("secrets", "configmaps")}

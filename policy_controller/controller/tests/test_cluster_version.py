@@ -1,8 +1,10 @@
 """The version of Kubernetes: read as API servers say it, and told when it is too old."""
 
 import asyncio
+import warnings
 from pathlib import Path
 
+import kr8s._api
 import pytest
 from kr8s._constants import KUBERNETES_MINIMUM_SUPPORTED_VERSION
 
@@ -86,3 +88,17 @@ async def test_an_api_server_says_its_version_over_http(server: ApiServer, tmp_p
     told = await Kr8sApi(str(kubeconfig)).version()
     assert isinstance(told, dict)
     assert complaint(told["gitVersion"]) is None
+
+
+async def test_the_client_librarys_own_opinion_of_a_version_is_not_told(
+    server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        kr8s._api, "KUBERNETES_MAXIMUM_SUPPORTED_VERSION", KUBERNETES_MINIMUM_SUPPORTED_VERSION
+    )
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(server.kubeconfig())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        await Kr8sApi(str(kubeconfig)).version()
+    assert [str(one.message) for one in caught if "Kubernetes" in str(one.message)] == []
