@@ -1,6 +1,7 @@
 """The version of Kubernetes: read as API servers say it, and told when it is too old."""
 
 import asyncio
+import importlib
 import warnings
 from pathlib import Path
 
@@ -97,9 +98,9 @@ async def test_an_api_server_says_its_version_over_http(server: ApiServer, tmp_p
 async def test_the_client_librarys_own_opinion_of_a_version_is_not_told(
     server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        kr8s._api, "KUBERNETES_MAXIMUM_SUPPORTED_VERSION", KUBERNETES_MINIMUM_SUPPORTED_VERSION
-    )
+    # The package has a function of the module's name.
+    module = importlib.import_module("kr8s._api")
+    monkeypatch.setattr(module, "KUBERNETES_MAXIMUM_SUPPORTED_VERSION", KUBERNETES_MINIMUM_SUPPORTED_VERSION)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(server.kubeconfig())
     with warnings.catch_warnings(record=True) as caught:
