@@ -88,14 +88,12 @@ class Reviewer:
         self.outcomes: Counter[Outcome] = Counter()
 
     async def identify(self, token: str, address: str) -> str:
-        """The node of a caller at this address; raises Unwelcome."""
+        """The node of a caller at this address, by what is remembered or what the API server says; raises Unwelcome."""
         if self._at_once[address] >= MOST_AT_ONCE:
             raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of this address are being checked")
         self._at_once[address] += 1
         try:
-            word = self._words.get(_name(token))
-            fresh = word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until)
-            return self._node(word.claims) if word is not None and fresh else await self.review(token)
+            return await self._identify(token)
         finally:
             self._at_once[address] -= 1
             if not self._at_once[address]:
@@ -103,19 +101,27 @@ class Reviewer:
                 del self._at_once[address]
 
     async def review(self, token: str) -> str:
-        """The node, by what the API server says now, or said last if it does not answer; raises Unwelcome."""
+        """The node, by what the API server says now; raises Unwelcome."""
         name = _name(token)
         try:
             claims = await self._ask(token)
         except Unwelcome as unwelcome:
-            word = self._words.get(name)
             if unwelcome.reason is not Reason.UNCHECKED:
                 self._words.pop(name, None)
-            elif word is not None and self._clock.now() < word.until:
-                return self._node(word.claims)
             raise
         self._remember(name, _Word(claims, self._clock.now(), self._holds_until(token)))
         return self._node(claims)
+
+    async def _identify(self, token: str) -> str:
+        word = self._words.get(_name(token))
+        if word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until):
+            return self._node(word.claims)
+        try:
+            return await self.review(token)
+        except Unwelcome as unwelcome:
+            if unwelcome.reason is Reason.UNCHECKED and word is not None and self._clock.now() < word.until:
+                return self._node(word.claims)
+            raise
 
     async def _ask(self, token: str) -> Claims:
         try:
