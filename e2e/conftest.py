@@ -1,0 +1,172 @@
+"""Which cluster the tests run on, and what they share: the cluster, the installation, an agent on each node.
+
+    pytest e2e                                                            a laboratory on this machine; needs root
+    pytest e2e --cluster existing --kubeconfig F --operator-image I --enforcer-image I --probe-image I
+    pytest e2e --cluster kind --kind-bin F --kind-image I --cni-plugins DIR --operator-image F --enforcer-image F --probe-image F
+
+--kubeconfig, --kind-bin, --kind-image, --cluster-name and --keep-cluster are options of pytest-kind.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from e2e.agents import Agent, AgentPod, Agents
+from e2e.cluster import EXISTING, KIND, LABORATORY, Cluster, Images
+from e2e.evidence import keep
+from e2e.examples import Site
+from e2e.existing import ExistingCluster
+from e2e.install import NAMESPACE, Installation
+from e2e.kind import KindCluster, KindOptions
+from e2e.laboratory import LaboratoryCluster
+
+NODES_NAMESPACE: Final = "e2e-nodes"
+FAILED: Final = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("e2e", "end-to-end tests on a cluster")
+    group.addoption(
+        "--cluster", choices=(LABORATORY, EXISTING, KIND), default=LABORATORY, help="where to run"
+    )
+    group.addoption("--kubectl", type=Path, help="a kubectl; by default the one that `make tools` fetches")
+    for name in ("operator", "enforcer", "probe"):
+        group.addoption(
+            f"--{name}-image", help="a name that nodes can start; for kind also an archive of e2e/image.sh"
+        )
+    group.addoption(
+        "--images", type=Path, help="archives of e2e/image.sh for the laboratory; else this checkout"
+    )
+    group.addoption(
+        "--installed", action="store_true", help="use the installation that the cluster has, and leave it"
+    )
+    group.addoption(
+        "--cni-plugins", type=Path, help="kind: the folder of CNI plugins, with `bridge`, to copy to nodes"
+    )
+    group.addoption(
+        "--cni-manifest", type=Path, help="kind: a pod network to apply, such as Flannel; else plain bridges"
+    )
+    group.addoption(
+        "--logs", type=Path, help="where to keep logs when a test fails; by default pytest's own folder"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note what failed, so that its fixtures can keep evidence."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    """The cluster; skips with one sentence where there can be none."""
+    kubectl = pytestconfig.getoption("--kubectl") or request.getfixturevalue("kubectl")
+    makers: Mapping[str, Callable[[pytest.Config, Path], Cluster]] = {
+        LABORATORY: _laboratory,
+        EXISTING: _existing,
+        KIND: _kind,
+    }
+    async with makers[pytestconfig.getoption("--cluster")](pytestconfig, kubectl) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def installation(cluster: Cluster, pytestconfig: pytest.Config) -> AsyncIterator[Installation]:
+    """manifests/, applied and ready; removed in the end."""
+    installation = Installation(cluster)
+    if pytestconfig.getoption("--installed"):
+        await installation.ready()
+        yield installation
+        return
+    if await installation.is_there():
+        pytest.fail(
+            f"the cluster has a namespace {NAMESPACE} already: --installed tests what is there, and leaves it"
+        )
+    try:
+        await installation.apply()
+        yield installation
+    finally:
+        await installation.remove()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def site(cluster: Cluster) -> Site:
+    """The nodes and networks of the cluster."""
+    return Site.of(await cluster.kubectl.all("nodes"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def on_nodes(cluster: Cluster, site: Site) -> AsyncIterator[dict[str, Agent]]:
+    """An agent on the network of each node that tests use, by the node's name."""
+    names = sorted(set(site.nodes))
+    pods = [
+        AgentPod(NODES_NAMESPACE, f"on-{number}", name, {}, frozenset(), (), True)
+        for number, name in enumerate(names)
+    ]
+    async with Agents(cluster, {NODES_NAMESPACE: {}}, pods) as agents:
+        yield {pod.node: agents[pod.key] for pod in pods}
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def evidence(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[None]:
+    """Keep what the cluster says of itself when a test fails, before the test's own objects are gone."""
+    yield
+    if request.node.stash.get(FAILED, False) and "cluster" in request.fixturenames:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        parent = pytestconfig.getoption("--logs") or tmp_path_factory.mktemp("e2e")
+        directory = parent / re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name)
+        directory.mkdir(parents=True, exist_ok=True)
+        await keep(cluster, directory)
+        request.node.add_report_section("teardown", "logs", f"kept in {directory}")
+
+
+def _laboratory(config: pytest.Config, kubectl: Path) -> LaboratoryCluster:
+    return LaboratoryCluster(kubectl, config.getoption("--images"))
+
+
+def _existing(config: pytest.Config, kubectl: Path) -> ExistingCluster:
+    kubeconfig = config.getoption("--kubeconfig")
+    if kubeconfig is None:
+        pytest.skip("--cluster existing needs --kubeconfig FILE")
+    return ExistingCluster(kubectl, Path(kubeconfig), _images(config))
+
+
+def _kind(config: pytest.Config, kubectl: Path) -> KindCluster:
+    engine = next((name for name in ("docker", "podman") if shutil.which(name)), None)
+    if engine is None or subprocess.run([engine, "info"], capture_output=True, check=False).returncode != 0:  # noqa: S603 - named above
+        pytest.skip("--cluster kind needs Docker or Podman, and neither answers here")
+    options = KindOptions(
+        name=config.getoption("--cluster-name"),
+        binary=_needed(config, "--kind-bin"),
+        image=str(_needed(config, "--kind-image")),
+        plugins=_needed(config, "--cni-plugins"),
+        manifest=config.getoption("--cni-manifest"),
+        engine=engine,
+        keep=config.getoption("--keep-cluster"),
+    )
+    return KindCluster(kubectl, options, _images(config))
+
+
+def _images(config: pytest.Config) -> Images:
+    return Images(*(str(_needed(config, f"--{name}-image")) for name in ("operator", "enforcer", "probe")))
+
+
+def _needed(config: pytest.Config, option: str) -> Path:
+    """Nothing is fetched that no flag names."""
+    said = config.getoption(option)
+    if said is None:
+        raise pytest.UsageError(f"--cluster {config.getoption('--cluster')} needs {option}")
+    return Path(said)
