@@ -69,7 +69,7 @@ async def asked(
         await site.until(lambda: bool(site.server.list("Event")), "an Event on the policy")
         site.server.apply(old_secret())
         before = site.operator().program("operator")
-        site.operator().signal("operator", signal.SIGKILL)
+        site.operator().send_signal("operator", signal.SIGKILL)
         await site.until(lambda: site.operator().program("operator") not in {before, None}, "a restart")
         await site.until(lambda: rotated(site), "another authority in Secret and ConfigMap")
         await site.settled()

@@ -60,7 +60,7 @@ async def test_operator_without_the_grant_is_refused_and_says_so(site: Site, gra
     life = site.operator()
     said, before = len(life.log_of("operator").read_text()), life.program("operator")
     site.server.record.forget()
-    life.signal("operator", signal.SIGKILL)
+    life.send_signal("operator", signal.SIGKILL)
     await site.until(lambda: life.program("operator") not in {before, None}, "a restart")
     # As it stands in a line of JSON.
     sentence = json.dumps(f'cannot {verb} resource "{resource}"')[1:-1]

@@ -133,7 +133,7 @@ async def test_default_deny_of_every_namespace_leaves_the_way_to_the_operator(si
     await site.comes_to("web", "db", Outcome.TIMED_OUT)
     for life in (site.operator(), *site.enforcers()):
         (container,) = life.tree["spec"]["containers"]
-        life.signal(container["name"], signal.SIGKILL)
+        life.send_signal(container["name"], signal.SIGKILL)
     await site.until(
         lambda: all(restarts(life) == 1 for life in (site.operator(), *site.enforcers())),
         "all to be restarted",

@@ -46,8 +46,8 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Client:
-    """A client with the credentials of a kubeconfig (a token, or none); an async context manager."""
+class Access:
+    """Where a kubeconfig leads and with which credentials: a token, or none."""
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text("utf-8"))
@@ -56,16 +56,27 @@ class Client:
         self.authority: Final = base64.b64decode(cluster.get("certificate-authority-data", "")).decode()
         """PEM of what the server is checked with; empty for a server without TLS."""
         self._headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
+    def session(self) -> aiohttp.ClientSession:
+        """A session with these credentials; it belongs to the running loop."""
         context = ssl.create_default_context(cadata=self.authority) if self.authority else True
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             headers=self._headers,
             connector=aiohttp.TCPConnector(ssl=context, limit=0),
             read_bufsize=LONGEST_LINE,
             timeout=aiohttp.ClientTimeout(total=None, connect=10),
         )
+
+
+class Client:
+    """A client with the credentials of a kubeconfig; an async context manager."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.access: Final = Access(kubeconfig)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = self.access.session()
         return self
 
     async def __aexit__(
@@ -134,7 +145,7 @@ class Client:
     async def watched(self, kind: str, version: str) -> AsyncIterator[tuple[str, Json]]:
         """What happens after a version: ADDED, MODIFIED, DELETED and the object. Ends when the server ends it."""
         path = f"{path_of(kind, '')}?watch=1&resourceVersion={version}"
-        async with self._open.get(self.url + path) as answer:
+        async with self._open.get(self.access.url + path) as answer:
             while line := await answer.content.readline():
                 event = msgspec.json.decode(line)
                 if event["type"] == "ERROR":
@@ -145,7 +156,9 @@ class Client:
     async def _ask(self, method: str, path: str, document: Json | None) -> Json:
         content = None if document is None else msgspec.json.encode(document)
         headers = {"Content-Type": MERGE if method == "PATCH" else "application/json"}
-        async with self._open.request(method, self.url + path, data=content, headers=headers) as answer:
+        async with self._open.request(
+            method, self.access.url + path, data=content, headers=headers
+        ) as answer:
             body = await answer.read()
             if answer.status >= 300:
                 raise RefusedError(answer.status, f"{method} {path}: {body.decode('utf-8', 'replace')}")

@@ -113,7 +113,7 @@ class RunningContainer:
         code = await self._process.wait()
         return code if code >= 0 else 128 - code
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to its first process; nothing when it has ended."""
         program = self.program
         with contextlib.suppress(ProcessLookupError):
@@ -124,11 +124,11 @@ class RunningContainer:
 
     async def stop(self, grace_seconds: float) -> int:
         """SIGTERM, and SIGKILL after the grace; the exit code."""
-        self.signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 return await self.ended()
-        self.signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         return await self.ended()
 
 

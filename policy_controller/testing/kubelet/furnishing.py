@@ -150,6 +150,6 @@ class Furnishing:
         found = self._places.picture.get(kind, self._pod["metadata"]["namespace"], name)
         if found is None and (kind, name) == ("ConfigMap", ROOT_CA):
             # In a cluster a controller writes it into every namespace.
-            held: Mapping[str, str] = {"ca.crt": self._places.client.authority}
+            held: Mapping[str, str] = {"ca.crt": self._places.client.access.authority}
             return {"data": held}
         return found

@@ -78,7 +78,7 @@ class Kubelet:
         """What of the API is not played, by the object's name."""
 
     async def __aenter__(self) -> Self:
-        place = urlsplit(self._client.url)
+        place = urlsplit(self._client.access.url)
         await self._stack.enter_async_context(self._client)
         await self._stack.enter_async_context(
             Relay(self._laboratory, place.hostname or "", place.port or 443)
@@ -133,6 +133,17 @@ class Kubelet:
         """Replace every token soon, whatever its age."""
         for life in self._lives.values():
             life.renew_tokens()
+
+    async def heard(self, tree: Json, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until this object, as an answer of the API server showed it, is known here. Raises KubeletError."""
+        metadata = tree["metadata"]
+
+        def known() -> bool:
+            found = self._picture.get(tree["kind"], metadata.get("namespace", ""), metadata["name"])
+            version = 0 if found is None else int(found["metadata"]["resourceVersion"])
+            return version >= int(metadata["resourceVersion"])
+
+        await self.until(known, seconds, lambda: f"{tree['kind']} {metadata['name']} has not been heard of")
 
     async def settled(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every workload that the API server has now has the pods that it wants, all ready. Raises KubeletError."""

@@ -71,7 +71,11 @@ class PodLife:
         self._running: dict[str, RunningContainer] = {}
         self._furnishing: Furnishing | None = None
         self._changed, self._news = asyncio.Event(), asyncio.Event()
+        self._may_start = asyncio.Event()
+        self._may_start.set()
         self._task: asyncio.Task[None] | None = None
+        self.accidents = 0
+        """How often a container has ended that nobody halted."""
 
     @property
     def name(self) -> str:
@@ -113,16 +117,28 @@ class PodLife:
         """Where the container's output goes."""
         return self._places.directory / f"{self.namespace}_{self.name}_{container}.log"
 
-    def signal(self, container: str, number: signal.Signals) -> None:
+    def send_signal(self, container: str, number: signal.Signals) -> None:
         """Send a signal to the container's first process."""
         running = self._running.get(container)
         if running is not None:
-            running.signal(number)
+            running.send_signal(number)
 
     def program(self, container: str) -> int | None:
         """The number of its first process as this machine counts; None when it does not run."""
         running = self._running.get(container)
         return None if running is None else running.program
+
+    async def halt(self, number: signal.Signals) -> None:
+        """End the containers with a signal, and start none again before `resume`. Returns when they have ended."""
+        self._may_start.clear()
+        ending = [running for running in self._running.values() if running.is_running]
+        for running in ending:
+            running.send_signal(number)
+        await asyncio.gather(*(running.ended() for running in ending))
+
+    def resume(self) -> None:
+        """Containers are started again, at once and with volumes as they are to be now."""
+        self._may_start.set()
 
     async def end(self, longest: float = math.inf) -> None:
         """Stop the containers with the pod's grace, or with the longest, and take away network and files."""
@@ -221,8 +237,10 @@ class PodLife:
     async def _keep(self, container: Container, spec: PodSpec, furnishing: Furnishing) -> None:
         state, pause = self._states[container.name], FIRST_PAUSE
         while True:
+            await self._may_start.wait()
             begun = time.monotonic()
             try:
+                furnishing.fill(self._tree_now())
                 order = self._order(container, spec, furnishing)
             except (SpecError, MissingError) as fault:
                 state.waiting = ("CreateContainerConfigError", str(fault))
@@ -232,6 +250,10 @@ class PodLife:
                 state.restarts += 1
                 state.waiting = ("CrashLoopBackOff", f"back-off {pause:.1f} s restarting container")
                 self._news.set()
+            if not self._may_start.is_set():
+                pause = FIRST_PAUSE
+                continue
+            self.accidents += 1
             pause = FIRST_PAUSE if time.monotonic() - begun > GOOD_SECONDS else min(pause * 2, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 

@@ -52,7 +52,9 @@ async def _once(probe: Probe, asking: Asking) -> tuple[bool, str]:
             if probe.http_get is not None:
                 return await _http(probe.http_get, asking)
             if probe.tcp_socket is not None:
-                _, writer = await _connect(probe.tcp_socket.host, probe.tcp_socket.port, asking)
+                socket_ = probe.tcp_socket
+                port = _number(socket_.port, asking)
+                _, writer = await _connect(asking.network, socket_.host or asking.address, port)
                 writer.close()
                 return True, "connected"
     except TimeoutError:
@@ -65,32 +67,33 @@ async def _once(probe: Probe, asking: Asking) -> tuple[bool, str]:
 async def _http(get: HttpGet, asking: Asking) -> tuple[bool, str]:
     if get.scheme != "HTTP":
         raise SpecError("httpGet: only the scheme HTTP is played")
-    reader, writer = await _connect(get.host, get.port, asking)
+    port = _number(get.port, asking)
+    status, body = await fetched(asking.network, get.host or asking.address, port, get.path)
+    return status in SUCCESSES, f"{status} {body[:500].decode('utf-8', 'replace')}"
+
+
+async def fetched(network: str, host: str, port: int, path: str) -> tuple[int, bytes]:
+    """GET by plain HTTP out of a network namespace: status and body, status 0 for no HTTP. Raises OSError."""
+    reader, writer = await _connect(network, host, port)
     try:
-        host = get.host or asking.address
         shown = f"[{host}]" if ":" in host else host
-        writer.write(f"GET {get.path} HTTP/1.1\r\nHost: {shown}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {shown}\r\n\r\n".encode())
         answer = await reader.read()
     finally:
         writer.transport.abort()
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(b" ", 2)
-    if len(words) < 2 or not words[1].isdigit():
-        return False, "no answer of HTTP"
-    return int(words[1]) in SUCCESSES, f"{words[1].decode()} {body[:500].decode('utf-8', 'replace')}"
+    return (int(words[1]), body) if len(words) > 1 and words[1].isdigit() else (0, answer)
 
 
-async def _connect(
-    host: str, port: int | str, asking: Asking
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    address = ip_address(host or asking.address)
+async def _connect(network: str, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    address = ip_address(host)
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with inside(asking.network):
+    with inside(network):
         connecting = socket.socket(family, socket.SOCK_STREAM)
     try:
         connecting.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(connecting, (str(address), _number(port, asking)))
+        await asyncio.get_running_loop().sock_connect(connecting, (str(address), port))
         return await asyncio.open_connection(sock=connecting)
     except BaseException:
         connecting.close()

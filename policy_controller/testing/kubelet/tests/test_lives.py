@@ -242,7 +242,7 @@ async def test_service_leads_to_the_pod_only_while_it_is_ready(place: Place) -> 
 
 async def test_program_that_ends_is_started_again_and_counted(place: Place) -> None:
     life, before = place.life(), place.life().program("app")
-    life.signal("app", signal.SIGKILL)
+    life.send_signal("app", signal.SIGKILL)
     await place.until(lambda: life.program("app") not in {before, None}, "another process")
     await place.until(
         lambda: place.state()["restartCount"] == 1 and place.state()["ready"], "the pod to be ready"
