@@ -184,7 +184,7 @@ class Operator:
             events=self.events,
             watches=self.watches,
         )
-        callers = IdentityCollector(self.server.refused, self.reviewer, self.identity, self.handshakes)
+        callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
         metrics = new_registry((collector, callers), self.compile_loop)
         async with (
             serving(self._settings.health, health(self, metrics)) as self.health_url,

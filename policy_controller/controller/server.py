@@ -7,6 +7,7 @@ ended with a status that says which.
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -67,6 +68,11 @@ class EnforcementServer(EnforcementServicer):
         self._server: grpc.aio.Server | None = None
         self.port = 0
         """Where it listens, once it does."""
+        self._counting = threading.Lock()
+        self.handshakes = 0
+        """TLS handshakes that have begun. gRPC tells of none that a client breaks off because it does not trust us."""
+        self.opened = 0
+        """Streams that have been opened, whoever opened them."""
         self.ended: Counter[str] = Counter()
         """Streams that were ended for a reason, by status."""
         self.refused: Counter[Reason] = Counter()
@@ -79,9 +85,15 @@ class EnforcementServer(EnforcementServicer):
 
         `certificate` is asked at every handshake, from another thread.
         """
+
+        def shown() -> channel.Certificate:
+            with self._counting:
+                self.handshakes += 1
+            return certificate()
+
         server = channel.new_server()
         add_EnforcementServicer_to_server(self, server)
-        self.port = channel.secure_listen(server, address, certificate)
+        self.port = channel.secure_listen(server, address, shown)
         await server.start()
         self._server = server
         log.info("nodes are served on %s", channel.HostPort(address.host, self.port))
@@ -100,6 +112,7 @@ class EnforcementServer(EnforcementServicer):
     # grpc.aio serves a coroutine that writes as well as a generator; only the former can time its writes.
     async def Enforce(self, request_iterator: Requests, context: Context) -> None:  # type: ignore[override] # noqa: N802 - as above; the name is the protocol's
         """One stream, from who calls to its end."""
+        self.opened += 1
         try:
             caller = await self._known(context)
             hello = await self._hello(request_iterator)

@@ -1,7 +1,8 @@
 """Why TLS handshakes failed, from the lines that gRPC's core writes to standard error.
 
 Knows those lines. Knows nothing of how they are caught. A handshake fails before there is a call, so no servicer hears
-of it, and gRPC offers no other way to learn of it.
+of it, and gRPC offers no other way to learn of it. A client that only hangs up, as gRPC's own does when it does not
+trust us, leaves no line: it tells of that itself.
 """
 
 import enum
@@ -30,6 +31,8 @@ FAILURES: Final = {
     "WRONG_VERSION_NUMBER": Failure.PLAIN_TEXT,
     "HTTP_REQUEST": Failure.PLAIN_TEXT,
     "HTTPS_PROXY_REQUEST": Failure.PLAIN_TEXT,
+    # In TLS 1.3 OpenSSL's alert comes unencrypted, and is too short for what is expected then: seen.
+    "BAD_PACKET_LENGTH": Failure.UNTRUSTED,
     "TLSV1_ALERT_UNKNOWN_CA": Failure.UNTRUSTED,
     "TLSV1_ALERT_DECRYPT_ERROR": Failure.UNTRUSTED,
     "SSLV3_ALERT_BAD_CERTIFICATE": Failure.UNTRUSTED,

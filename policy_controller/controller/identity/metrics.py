@@ -5,7 +5,7 @@ Knows names and labels. Labels are words of this package, never of callers.
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,17 +18,25 @@ from policy_controller.controller.identity.source import CertificateSource
 PREFIX: Final = "policy_controller"
 
 
+class Door(Protocol):
+    """Where callers come in."""
+
+    handshakes: int
+    opened: int
+    refused: Counter[Reason]
+
+
 class IdentityCollector(Collector):
-    """Counters that the parts of this package keep anyway."""
+    """Counters that the door and the parts of this package keep anyway."""
 
     def __init__(
         self,
-        refused: Counter[Reason],
+        door: Door,
         reviewer: Reviewer,
         source: CertificateSource,
         handshakes: Handshakes,
     ) -> None:
-        self._refused = refused
+        self._door = door
         self._reviewer = reviewer
         self._source = source
         self._handshakes = handshakes
@@ -41,7 +49,7 @@ class IdentityCollector(Collector):
             labels=["reason"],
         )
         for reason in Reason:
-            refused.add_metric([reason.value], self._refused[reason])
+            refused.add_metric([reason.value], self._door.refused[reason])
         handshakes = CounterMetricFamily(
             f"{PREFIX}_failed_handshakes", "TLS handshakes that failed.", labels=["reason"]
         )
@@ -53,6 +61,14 @@ class IdentityCollector(Collector):
         for outcome in Outcome:
             reviews.add_metric([outcome.value], self._reviewer.outcomes[outcome])
         yield from (refused, handshakes, reviews)
+        yield CounterMetricFamily(
+            f"{PREFIX}_handshakes",
+            "TLS handshakes that have begun; where no streams follow, clients do not trust the operator.",
+            value=self._door.handshakes,
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}_opened_streams", "Streams that anybody has opened.", value=self._door.opened
+        )
         ends = self._source.ends
         yield GaugeMetricFamily(
             f"{PREFIX}_certificate_expires_timestamp_seconds",
