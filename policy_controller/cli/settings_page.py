@@ -31,7 +31,8 @@ errors that name file, line and key; all faults are told at once, and nothing is
 - Flags are the names with hyphens: `logFormat` is `--log-format`.
 - Variables are the names in capitals behind `OPERATOR_` or `ENFORCER_`: `OPERATOR_LOG_FORMAT`. A few that Kubernetes or its tools
   set are read as well; the tables have them.
-- Files are YAML, one mapping of names in camelCase, and are named by `--config` or `OPERATOR_CONFIG` and `ENFORCER_CONFIG`.
+- Files are YAML, one mapping of names in camelCase; a list is a list there, and words with commas elsewhere. They are named by
+  `--config`, or by `OPERATOR_CONFIG` and `ENFORCER_CONFIG`.
 
 `--print-config` prints the effective settings, says where each comes from, and ends. What it prints is a file that can be given
 to `--config`:

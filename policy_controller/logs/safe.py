@@ -10,6 +10,7 @@ CONSIDERED: Final = 65_536
 """Characters of a text that are looked at at all: a library may tell of an object that has a million."""
 
 REDACTED: Final = "[redacted]"
+CUT: Final = "[cut]"
 # Each alternative begins only where a run of its characters begins, so no text takes longer than its length.
 _SECRETS: Final = re.compile(
     r"(?P<kept>\bbearer[ ]{1,4})[-A-Za-z0-9._~+/]{8,}=*"
@@ -35,10 +36,12 @@ def without_secrets(text: str) -> str:
 
 
 def beginning(text: str, longest: int) -> str:
-    """At most that many characters of the text's beginning, without secrets."""
-    return without_secrets(text[:CONSIDERED])[:longest]
+    """That many characters of the text's beginning, without secrets; CUT is behind them when there are more."""
+    shown = without_secrets(text[:CONSIDERED])
+    return shown if len(shown) <= longest and len(text) <= CONSIDERED else shown[:longest] + CUT
 
 
 def end(text: str, longest: int) -> str:
-    """At most that many characters of the text's end, without secrets."""
-    return without_secrets(text[-CONSIDERED:])[-longest:]
+    """That many characters of the text's end, without secrets; CUT is before them when there are more."""
+    shown = without_secrets(text[-CONSIDERED:])
+    return shown if len(shown) <= longest and len(text) <= CONSIDERED else CUT + shown[-longest:]

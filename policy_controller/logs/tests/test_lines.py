@@ -66,10 +66,17 @@ def test_a_record_is_short_whatever_a_library_tells(form: logging.Formatter) -> 
     assert len(form.format(record("%r", {"object": "y" * 1_000_000}, error=error))) < 12_000
 
 
+@pytest.mark.parametrize(("length", "is_cut"), [(1, False), (2_000, False), (2_001, True), (100_000, True)])
+def test_a_message_that_is_cut_says_so(length: int, is_cut: bool) -> None:
+    message = json.loads(JsonLines().format(record("x" * length)))["message"]
+    assert message == "x" * min(length, 2_000) + ("[cut]" if is_cut else "")
+
+
 def test_the_end_of_a_long_traceback_is_kept() -> None:
     told = json.loads(
         JsonLines().format(record("refused", error=raised(ValueError("x" * 100_000 + "the end"))))
     )
+    assert told["exception"].startswith("[cut]xxx")
     assert told["exception"].endswith("the end")
 
 
