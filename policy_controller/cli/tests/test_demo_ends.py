@@ -83,11 +83,14 @@ def test_nothing_of_a_demo_stays_when_it_is_ended(
             if line.startswith(moment):
                 break
         assert seen[-1].startswith(moment), seen
+        # It must not go on to its end while its processes are counted.
+        demo.send_signal(signal.SIGSTOP)
         before = marked(mark)
         namespaces = namespaces_of(before)
         assert namespaces
         assert len(before) > 2
         demo.send_signal(number)
+        demo.send_signal(signal.SIGCONT)
         assert demo.wait(SECONDS) == code
 
     assert wait_until(lambda: not marked(mark)), marked(mark)
