@@ -1,6 +1,7 @@
 """Faults on demand: what an API server does to its clients on a bad day, begun and ended at an exact moment.
 
     values      what goes wrong, with which requests, how often, for how long: typed, and as JSON
+    answers     those of whole requests, by name
     asked       what a request asks for
     standing    the faults in force, and the watches that are open
     streams     the stream of a watch, as faults leave it
@@ -10,6 +11,7 @@
 A server that was not given a `Faults` has none of this on its way.
 """
 
+from policy_controller.testing.api_server.faults.answers import ANSWERS
 from policy_controller.testing.api_server.faults.asked import Verb
 from policy_controller.testing.api_server.faults.middleware import middleware
 from policy_controller.testing.api_server.faults.standing import Faults, Standing
@@ -32,6 +34,7 @@ from policy_controller.testing.api_server.faults.values import (
 )
 
 __all__ = [
+    "ANSWERS",
     "Disorder",
     "End",
     "ErrorEvent",
