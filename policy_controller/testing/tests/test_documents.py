@@ -72,7 +72,7 @@ def names_of_tests(path: Path) -> set[str]:
 
 
 @cache
-def tests_by_room() -> dict[tuple[str, str], set[str]]:
+def named_by_room() -> dict[tuple[str, str], set[str]]:
     """Names of tests by the folder above `tests` and the file."""
     rooms: dict[tuple[str, str], set[str]] = {}
     for top in TOPS:
@@ -83,7 +83,7 @@ def tests_by_room() -> dict[tuple[str, str], set[str]]:
 
 @documents
 def test_every_test_that_is_named_exists(document: Path) -> None:
-    rooms = tests_by_room()
+    rooms = named_by_room()
     named = list(NAMED_TEST.finditer(document.read_text()))
 
     assert not [
