@@ -22,6 +22,8 @@ from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.wire.channel import HostPort
 
+Files = tuple[Path | None, Path | None]
+
 
 @dataclass
 class Running:
@@ -42,16 +44,20 @@ class Running:
 
 @asynccontextmanager
 async def operator_of(
-    server: ApiServer, folder: Path, relist_seconds: float = 300.0
+    server: ApiServer, folder: Path, relist_seconds: float = 300.0, tls: Files = (None, None)
 ) -> AsyncIterator[Running]:
-    """A synced operator with its watches open."""
-    async with operator_at(server, server.kubeconfig(), folder, relist_seconds) as running:
+    """A synced operator with its watches open; `tls`: certificate and key of its own."""
+    async with operator_at(server, server.kubeconfig(), folder, relist_seconds, tls) as running:
         yield running
 
 
 @asynccontextmanager
 async def operator_at(
-    server: ApiServer, credentials: str, folder: Path, relist_seconds: float = 300.0
+    server: ApiServer,
+    credentials: str,
+    folder: Path,
+    relist_seconds: float = 300.0,
+    tls: Files = (None, None),
 ) -> AsyncIterator[Running]:
     """The same, with these credentials."""
     kubeconfig = folder / "kubeconfig"
@@ -64,6 +70,8 @@ async def operator_at(
         health=anywhere,
         admin=anywhere,
         relist_seconds=relist_seconds,
+        tls_cert=tls[0],
+        tls_key=tls[1],
     )
     operator = Operator(settings, SystemClock())
     running = asyncio.create_task(operator.run(stop, lambda: None))
