@@ -40,14 +40,13 @@ async def _samples() -> dict[str, list[float]]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="policy-controller-bench-")))
         laboratory = stack.enter_context(Laboratory())
-        installation = stack.enter_context(Installation(laboratory, folder))
-        await installation.start_api_server()
-        installation.start_operator()
-        api = await stack.enter_async_context(Api(installation.kubeconfig))
+        installation = await stack.enter_async_context(Installation(laboratory, folder))
+        api = await installation.start()
         for name in NODES:
             await asyncio.to_thread(laboratory.add_node, name)
-            installation.start_enforcer(name)
+            await installation.add_node(name)
         await _populate(api)
+        await installation.settled()
         await installation.in_force(await stored_cluster(api), seconds=60)
         commits = [stack.enter_context(Commits(name)) for name in installation.node_namespaces()]
         return await _Events(api, installation, commits).run()
@@ -109,7 +108,7 @@ class _Events:
                 samples.setdefault(name, []).append(await self._timed(event))
         return samples
 
-    def _events(self, number: int) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _events(self, number: int) -> list[tuple[str, Callable[[], Awaitable[object]]]]:
         api, live = self._api, _policy("live", _admit("guest"))
         edited = {"spec": _admit(f"guest-{number}")}
         label = {"metadata": {"labels": {"app": f"other-{number}"}}}
@@ -124,7 +123,7 @@ class _Events:
             ("policy_deleted", lambda: api.delete("NetworkPolicy", NAMESPACE, "live")),
         ]
 
-    async def _timed(self, event: Callable[[], Awaitable[None]]) -> float:
+    async def _timed(self, event: Callable[[], Awaitable[object]]) -> float:
         begun = time.monotonic()
         await event()
         deadline = begun + WITHIN_SECONDS

@@ -33,6 +33,7 @@ from policy_controller.testing.installation.installation import (
     Installation,
     InstallationError,
     stored_cluster,
+    without_own_pods,
 )
 from policy_controller.testing.installation.population import Population
 from policy_controller.testing.laboratory import Laboratory, LaboratoryError, NetworkKind
@@ -103,13 +104,11 @@ async def _demo(order: Order) -> Shown:
         folder = stack.enter_context(own_folder())
         laboratory = stack.enter_context(Laboratory(network=order.network))
         prober = await stack.enter_async_context(Prober())
-        installation = stack.enter_context(Installation(laboratory, folder))
+        installation = await stack.enter_async_context(Installation(laboratory, folder))
         _say(
             f"starting API server, operator and {_count(len(order.nodes), 'node', 'nodes')} on a {order.network.value} network"
         )
-        await installation.start_api_server()
-        installation.start_operator()
-        api = await stack.enter_async_context(Api(installation.kubeconfig))
+        api = await installation.start()
         population = Population(api, laboratory, prober, staged.ports)
         shown = await _acts(order, staged, api, installation, population, prober, laboratory)
         _print(shown, order.output)
@@ -136,17 +135,19 @@ async def _acts(
 ) -> Shown:
     for node in staged.cluster.nodes.values():
         await asyncio.to_thread(laboratory.add_node, node.name)
-        await population.add_node(node)
-        installation.start_enforcer(node.name)
+        await installation.add_node(node.name)
+        population.add_node(node)
     await population.add_outside()
     for document in staged.objects:
         if document.get("kind") != "Pod":
             await api.create(document)
     await population.add_pods(staged.objects, staged.cluster)
+    await installation.settled()
     cluster = await stored_cluster(api)
     policies = _count(len(cluster.policies), "policy compiles", "policies compile")
     _say(f"waiting until the kernels hold what {policies} to")
     await installation.in_force(cluster, seconds=60)
+    cluster = without_own_pods(cluster)
     traffics = tuple(connections(cluster, staged.ports, population.far))
     _say(f"making {len(traffics)} connections")
     checked = await check(cluster, traffics, prober, population.namespaces, population.far)

@@ -10,20 +10,30 @@ from typing import Any, Final, Self
 
 import aiohttp
 import msgspec
-import yaml
 
 from policy_controller.testing.api_server.faults import Fault
 from policy_controller.testing.api_server.faults.control import PATH as FAULTS
+from policy_controller.testing.kubelet.client import Access
 
 Json = dict[str, Any]
 
 COLLECTIONS: Final[Mapping[str, str]] = {
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/{}clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/{}clusterrolebindings",
+    "ConfigMap": "/api/v1/{}configmaps",
+    "DaemonSet": "/apis/apps/v1/{}daemonsets",
+    "Deployment": "/apis/apps/v1/{}deployments",
     "Namespace": "/api/v1/{}namespaces",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/{}roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/{}rolebindings",
+    "Service": "/api/v1/{}services",
+    "ServiceAccount": "/api/v1/{}serviceaccounts",
     "Event": "/api/v1/{}events",
     "Node": "/api/v1/{}nodes",
     "Pod": "/api/v1/{}pods",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/{}networkpolicies",
 }
+OF_CLUSTER: Final = frozenset({"ClusterRole", "ClusterRoleBinding", "Namespace", "Node"})
 MERGE: Final = "application/merge-patch+json"
 
 
@@ -32,15 +42,15 @@ class RefusedError(Exception):
 
 
 class Api:
-    """A client for the server of a kubeconfig without credentials; an async context manager."""
+    """A client for the server of a kubeconfig, with its credentials; an async context manager."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text("utf-8"))
-        self.url = str(config["clusters"][0]["cluster"]["server"]).rstrip("/")
+        self._access = Access(kubeconfig)
+        self.url = self._access.url
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
+        self._session = self._access.session()
         return self
 
     async def __aexit__(
@@ -55,14 +65,15 @@ class Api:
             raise RuntimeError("use `async with`")
         return self._session
 
-    async def create(self, document: Json) -> None:
-        """Create the object; one that is there already (the default namespace) gets what the document says."""
+    async def create(self, document: Json) -> Json:
+        """Create the object, and return it as it is then; one that is there already gets what the document says."""
         kind, metadata = document["kind"], document.get("metadata") or {}
         namespace, name = metadata.get("namespace") or "default", metadata.get("name")
         status, body = await self._send("POST", _path(kind, namespace), document)
         if status == 409:
             status, body = await self._send("PATCH", _path(kind, namespace, name), document)
         _check(status, body)
+        return body
 
     async def patch(self, kind: str, namespace: str, name: str, change: Json, part: str = "") -> None:
         """Merge a change into an object, or into a part of it such as `/status`."""
@@ -96,7 +107,7 @@ class Api:
 
 
 def _path(kind: str, namespace: str, name: str | None = None) -> str:
-    scope = "" if kind in ("Namespace", "Node") else f"namespaces/{namespace}/"
+    scope = "" if kind in OF_CLUSTER else f"namespaces/{namespace}/"
     return COLLECTIONS[kind].format(scope) + (f"/{name}" if name is not None else "")
 
 

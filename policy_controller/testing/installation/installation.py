@@ -1,20 +1,20 @@
-"""The processes of an installation: API server, operator, an enforcer in each node.
+"""An installation in a laboratory: the API server, and what manifests/ says, run by the kubelets of the nodes.
 
-Knows how each is started and when all of them have put a cluster state in force. Knows nothing of pods or probes.
+Knows how it comes about, how its programs are ended and when all nodes have put a cluster state in force. Knows nothing of
+other pods or of probes.
 """
 
 import asyncio
 import enum
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import nft_templates
 from compilers.compile.compiler import Compiler
@@ -26,133 +26,122 @@ from compilers.parse.objects import parse_namespace, parse_node, parse_pod
 from compilers.parse.policy import parse_policy
 from policy_controller.testing.agreement.kernels import Kernels
 from policy_controller.testing.installation.api import Api
+from policy_controller.testing.installation.manifests import manifests
+from policy_controller.testing.installation.settings import (
+    NAMESPACE,
+    USUAL,
+    EnforcerSettings,
+    settings_document,
+    with_settings,
+)
+from policy_controller.testing.kubelet import Kubelet, KubeletError, PodLife
+from policy_controller.testing.kubelet.probes import fetched
+from policy_controller.testing.kubelet.relay import CLUSTER_IP
 from policy_controller.testing.laboratory import Laboratory
 
 T = TypeVar("T")
+Json = dict[str, Any]
 
 START_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
 GRACE_SECONDS: Final = 10.0
-
+ADMIN_PORT: Final = 9471
 
 OPERATOR: Final = "operator"
-"""The operator's name among the processes."""
+"""The operator's name among the programs."""
+DEPLOYMENT, DAEMON_SET = "policy-controller", "policy-enforcer"
 
 
 class Ending(enum.Enum):
-    """How a process is ended: asked to, or at once and without a last word."""
+    """How a program is ended: asked to, or at once and without a last word."""
 
     TERM = signal.SIGTERM
     KILL = signal.SIGKILL
 
 
 def enforcer_of(node: str) -> str:
-    """The name of a node's enforcer among the processes."""
+    """The name of a node's enforcer among the programs."""
     return f"enforcer-{node}"
 
 
-@dataclass(frozen=True, slots=True)
-class EnforcerSettings:
-    """What an enforcer is told beside its node and its operator: pod interfaces beside the laboratory's, and `--unknown-pods`."""
-
-    more_pod_interfaces: tuple[str, ...] = ()
-    unknown_pods: str = "drop"
-
-
-USUAL: Final = EnforcerSettings()
-
-
 class InstallationError(Exception):
-    """The installation cannot go on; the text says what did not come about and shows what the processes said."""
+    """The installation cannot go on; the text says what did not come about and shows what the programs said."""
 
 
 class Installation:
-    """Starts processes in order and ends them; a context manager. `directory` holds their socket, files and logs."""
+    """Comes about step by step, and ends as a whole; an async context manager. `directory` holds its files and logs."""
 
     def __init__(self, laboratory: Laboratory, directory: Path) -> None:
         self._laboratory = laboratory
         self._directory = directory
-        self._stack = ExitStack()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stack = AsyncExitStack()
+        self._server: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, EnforcerSettings] = {}
-        self.kubeconfig = directory / "kubeconfig"
-        self.admin = f"127.0.0.1:{free_port()}"
-        """Where the operator tells of its health, once it is started."""
+        self.kubeconfig: Final = directory / "kubeconfig"
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         self._kernels = self._stack.enter_context(Kernels())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for process in reversed(self._processes.values()):
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        self._stack.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
-    async def start_api_server(self) -> None:
-        """Returns once the kubeconfig is written."""
-        server = (sys.executable, "-m", "policy_controller.testing.api_server", "--port", "0")
-        # Malformed policies are stored, as an older server may have them, so that what they close can be seen.
-        self._start("api-server", *server, "--no-validate", "--faults", "--kubeconfig", str(self.kubeconfig))
-        await self._until(self.kubeconfig.exists, START_SECONDS, "the API server to listen")
-
-    def start_operator(self) -> None:
-        """Starts the operator on the API server."""
-        self._start(
-            OPERATOR,
-            script("policy-controller"),
-            *(
-                "--kubeconfig",
-                str(self.kubeconfig),
-                "--listen",
-                self._socket,
-                "--health",
-                "127.0.0.1:0",
-                "--admin",
-                self.admin,
-            ),
+    async def start(self) -> Api:
+        """Start the API server, apply manifests/, and return a client; pods run as soon as there is a node."""
+        await self._start_api_server()
+        self._api = await self._stack.enter_async_context(Api(self.kubeconfig))
+        for document in with_settings(manifests()):
+            await self._api.create(document)
+        self._kubelet = await self._stack.enter_async_context(
+            Kubelet(self._laboratory, self.kubeconfig, self._directory)
         )
+        return self._api
 
-    def start_enforcer(self, node: str, settings: EnforcerSettings = USUAL) -> None:
-        """Starts the enforcer of a node, in the node's network namespace."""
-        name = enforcer_of(node)
-        log = self._log(name)
-        self._settings[node] = settings
-        argv = [script("policy-enforcer"), "--node", node, "--operator", self._socket]
-        argv += ["--pod-interfaces", ",".join(self._pod_interfaces(settings))]
-        self._processes[name] = self._laboratory.spawn(
-            self._laboratory.nodes[node].namespace,
-            [*argv, "--unknown-pods", settings.unknown_pods],
-            stdout=log,
-            stderr=log,
-        )
+    async def add_node(self, name: str) -> None:
+        """A node that the laboratory has joins the cluster, with the usual settings for its enforcer."""
+        await self._set(name, USUAL)
+        await self._kubelet.add_node(name)
 
-    def end(self, name: str, how: Ending) -> None:
-        """End a process and wait until it is gone; what starts it starts it again. Raises KeyError, TimeoutExpired."""
-        process = self._processes.pop(name)
-        process.send_signal(how.value)
-        process.wait(GRACE_SECONDS)
+    async def end(self, name: str, how: Ending) -> None:
+        """End a program and wait until it is gone; `begin` begins it again. Raises KeyError."""
+        await self._life(name).halt(how.value)
+
+    async def begin(self, name: str, settings: EnforcerSettings = USUAL) -> None:
+        """Begin a program again that was ended; `settings` are an enforcer's. Raises KeyError."""
+        if name != OPERATOR:
+            await self._set(name.removeprefix(enforcer_of("")), settings)
+        self._life(name).resume()
 
     def is_running(self, name: str) -> bool:
-        """Whether a process was started and has not ended."""
-        process = self._processes.get(name)
-        return process is not None and process.poll() is None
+        """Whether a program was started and has not ended."""
+        try:
+            life = self._life(name)
+        except KeyError:
+            return False
+        return life.program(_container(life)) is not None
 
     def log_of(self, name: str) -> str:
-        """What a process has logged since the first time it was started."""
-        return (self._directory / f"{name}.log").read_text("utf-8", "replace")
+        """What a program has logged since the first time it was started. Raises KeyError."""
+        life = self._life(name)
+        return life.log_of(_container(life)).read_text("utf-8", "replace")
+
+    async def admin(self, path: str) -> str:
+        """What the operator tells of itself on its pod's loopback. Raises OSError, KeyError."""
+        _, body = await fetched(self._life(OPERATOR).network, "127.0.0.1", ADMIN_PORT, path)
+        return body.decode("utf-8", "replace")
+
+    async def settled(self, seconds: float = START_SECONDS) -> None:
+        """Wait until every pod of the installation is there and ready. Raises InstallationError."""
+        try:
+            await self._kubelet.settled(seconds)
+        except KubeletError as error:
+            raise InstallationError(str(error)) from error
 
     async def in_force(self, cluster: Cluster, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every node's kernel holds exactly what this cluster state compiles to. Raises InstallationError."""
         compiler = Compiler(cluster)
-        desired = {
-            name: render(compiler.node(name), self._base(name)).each() for name in self._laboratory.nodes
-        }
+        desired = {name: render(compiler.node(name), self._base(name)).each() for name in self._settings}
 
         async def holds() -> bool:
             for name, tables in desired.items():
@@ -162,11 +151,28 @@ class Installation:
                     return False
             return True
 
-        await self._until_async(holds, seconds, "the nodes' kernels to hold the compiled rule sets")
+        await self._until(holds, seconds, "the nodes' kernels to hold the compiled rule sets")
 
     def node_namespaces(self) -> tuple[str, ...]:
         """The network namespaces of the nodes."""
         return tuple(node.namespace for node in self._laboratory.nodes.values())
+
+    def _life(self, name: str) -> PodLife:
+        """The pod of a program. Raises KeyError while there is none."""
+        lives = {enforcer_of(life.node): life for life in self._kubelet.pods_of(DAEMON_SET)}
+        for life in self._kubelet.pods_of(DEPLOYMENT):
+            lives[OPERATOR] = life
+        return lives[name]
+
+    async def _set(self, node: str, settings: EnforcerSettings) -> None:
+        """Write the settings of a node's enforcer, and wait until its kubelet has heard of them."""
+        if self._settings.get(node) == settings:
+            return
+        self._settings[node] = settings
+        interfaces = {name: self._pod_interfaces(one) for name, one in self._settings.items()}
+        document = settings_document(self._settings, interfaces)
+        written = await self._api.create(document)
+        await self._kubelet.heard({**written, "kind": document["kind"]})
 
     def _pod_interfaces(self, settings: EnforcerSettings) -> tuple[str, ...]:
         return (*self._laboratory.pod_interfaces, *settings.more_pod_interfaces)
@@ -175,32 +181,35 @@ class Installation:
         return base_tables(
             nft_templates.read(nft_templates.INET),
             nft_templates.read(nft_templates.BRIDGE),
-            BaseSettings(self._pod_interfaces(self._settings.get(node, USUAL))),
+            BaseSettings(self._pod_interfaces(self._settings[node])),
         )
 
-    @property
-    def _socket(self) -> str:
-        return f"unix://{self._directory}/operator.sock"
+    async def _start_api_server(self) -> None:
+        # Malformed policies are stored, as an older server may have them, so that what they close can be seen.
+        server = (sys.executable, "-m", "policy_controller.testing.api_server", "--no-validate", "--faults")
+        secured = ("--tls", "--authorize", "--san", CLUSTER_IP, "--kubeconfig", str(self.kubeconfig))
+        self._server = _started((*server, *secured), self._directory / "api-server.log")
+        self._stack.callback(_stop, self._server)
 
-    def _start(self, name: str, *argv: str) -> None:
-        log = self._log(name)
-        # However this process ends, they end with it.
-        command = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
-        self._processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603 - our own programs
+        async def written() -> bool:
+            return self.kubeconfig.exists()
 
-    def _log(self, name: str) -> int:
-        return self._stack.enter_context((self._directory / f"{name}.log").open("ab")).fileno()
+        await self._until(written, START_SECONDS, "the API server to listen")
 
-    async def _until(self, done: Callable[[], bool], seconds: float, what: str) -> None:
-        async def answer() -> bool:
-            return done()
+    def _ended(self) -> list[str]:
+        """Programs that ended though nobody ended them."""
+        ended = ["api-server"] if self._server is not None and self._server.poll() is not None else []
+        for name in (OPERATOR, *map(enforcer_of, self._settings)):
+            try:
+                ended += [name] if self._life(name).accidents else []
+            except KeyError:
+                continue
+        return ended
 
-        await self._until_async(answer, seconds, what)
-
-    async def _until_async(self, done: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
+    async def _until(self, done: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds
         while not await done():
-            ended = [name for name, process in self._processes.items() if process.poll() is not None]
+            ended = self._ended() if self._settings else []
             if ended or time.monotonic() > deadline:
                 reason = f"{', '.join(ended)} ended" if ended else f"{seconds:.0f} s have passed"
                 raise InstallationError(f"waiting for {what}, but {reason}\n{self._last_words()}")
@@ -208,9 +217,31 @@ class Installation:
 
     def _last_words(self) -> str:
         lines: list[str] = []
-        for name in self._processes:
-            lines += [f"{name}: {line}" for line in self.log_of(name).splitlines()[-8:]]
+        for path in sorted(self._directory.glob("*.log")):
+            lines += [f"{path.stem}: {line}" for line in path.read_text("utf-8", "replace").splitlines()[-8:]]
         return "\n".join(lines)
+
+
+def _container(life: PodLife) -> str:
+    """The name of a pod's one container."""
+    (container,) = life.tree["spec"]["containers"]
+    return str(container["name"])
+
+
+def _started(command: Iterable[str], log: Path) -> subprocess.Popen[bytes]:
+    # However this process ends, its child ends with it.
+    words = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+    with log.open("ab") as output:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603 - our own program
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 async def stored_cluster(api: Api) -> Cluster:
@@ -223,20 +254,14 @@ async def stored_cluster(api: Api) -> Cluster:
     )
 
 
+def without_own_pods(cluster: Cluster) -> Cluster:
+    """The cluster as its users see it: without the pods of the installation's own namespace."""
+    pods = tuple(pod for pod in cluster.pods if pod.namespace != NAMESPACE)
+    return replace(cluster, pods=pods)
+
+
 def _read(parse: Callable[[object, Origin], Parsed[T]], trees: Iterable[object]) -> Iterator[T]:
     for tree in trees:
         value = parse(tree, Origin.API).value
         if value is not None:
             yield value
-
-
-def script(name: str) -> str:
-    """The path of a program that is installed beside this interpreter."""
-    return str(Path(sys.executable).with_name(name))
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

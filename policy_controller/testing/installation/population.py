@@ -53,22 +53,12 @@ class Population:
         self.namespaces.update(dict.fromkeys(host.addresses, host.namespace))
         self._prober.listen(Listener(host.namespace, OUTSIDE, tcp=(OUTSIDE_PORT,)))
 
-    async def add_node(self, node: Node) -> None:
-        """The Node object of a node that the laboratory has."""
+    def add_node(self, node: Node) -> None:
+        """A node that the laboratory has: where its packets start."""
         built = self._laboratory.nodes[node.name]
         far = self._laboratory.far_addresses(built)
         self.namespaces.update(dict.fromkeys((*built.addresses, *far), built.namespace))
         self.far.update(dict.fromkeys(far, node.name))
-        addresses = [{"type": "InternalIP", "address": str(address)} for address in built.addresses]
-        await self._api.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {"name": node.name},
-                "status": {"addresses": addresses},
-            }
-        )
-        await self._api.patch("Node", "", node.name, {"status": {"addresses": addresses}}, "/status")
 
     async def add_pods(self, objects: Iterable[Json], cluster: Cluster) -> None:
         """Create the pods of the cluster: first all are bound to their nodes, then each gets its network."""

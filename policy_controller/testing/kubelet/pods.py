@@ -73,6 +73,7 @@ class PodLife:
         self._changed, self._news = asyncio.Event(), asyncio.Event()
         self._may_start = asyncio.Event()
         self._may_start.set()
+        self._halted: set[RunningContainer] = set()
         self._task: asyncio.Task[None] | None = None
         self.accidents = 0
         """How often a container has ended that nobody halted."""
@@ -86,6 +87,11 @@ class PodLife:
     def namespace(self) -> str:
         """Its namespace in the API."""
         return str(self.tree["metadata"]["namespace"])
+
+    @property
+    def node(self) -> str:
+        """Its node."""
+        return self._node.name
 
     @property
     def network(self) -> str:
@@ -132,6 +138,7 @@ class PodLife:
         """End the containers with a signal, and start none again before `resume`. Returns when they have ended."""
         self._may_start.clear()
         ending = [running for running in self._running.values() if running.is_running]
+        self._halted |= set(ending)
         for running in ending:
             running.send_signal(number)
         await asyncio.gather(*(running.ended() for running in ending))
@@ -246,13 +253,15 @@ class PodLife:
                 state.waiting = ("CreateContainerConfigError", str(fault))
                 self._news.set()
             else:
-                state.last = await self._live(container, await RunningContainer.start(order))
+                running = await RunningContainer.start(order)
+                state.last = await self._live(container, running)
                 state.restarts += 1
                 state.waiting = ("CrashLoopBackOff", f"back-off {pause:.1f} s restarting container")
                 self._news.set()
-            if not self._may_start.is_set():
-                pause = FIRST_PAUSE
-                continue
+                if running in self._halted:
+                    self._halted.discard(running)
+                    pause = FIRST_PAUSE
+                    continue
             self.accidents += 1
             pause = FIRST_PAUSE if time.monotonic() - begun > GOOD_SECONDS else min(pause * 2, LONGEST_PAUSE)
             await asyncio.sleep(pause)

@@ -12,15 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import aiohttp
-
 from compilers.evaluate.decision import Verdict
 from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import traffic_between
 from compilers.model.words import Protocol
 from policy_controller.testing.hostile.case import ADMITS_CLIENT, GOOD, PORT, PREY, Case, namespace, policy
-from policy_controller.testing.installation.api import COLLECTIONS, MERGE, Api
+from policy_controller.testing.installation.api import COLLECTIONS, MERGE
 from policy_controller.testing.installation.installation import Installation, stored_cluster
+from policy_controller.testing.installation.settings import NAMESPACE as OURS
 from policy_controller.testing.laboratory import Laboratory, NetworkKind
 from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober, Transport, Watch
 
@@ -43,19 +42,18 @@ class Village:
     async def __aenter__(self) -> Self:
         self.laboratory = self._stack.enter_context(Laboratory(network=NetworkKind.BRIDGE))
         self.prober = await self._stack.enter_async_context(Prober())
-        self.installation = self._stack.enter_context(Installation(self.laboratory, self._directory))
-        await self.installation.start_api_server()
-        self.installation.start_operator()
-        self.api = await self._stack.enter_async_context(Api(self.installation.kubeconfig))
+        installation = Installation(self.laboratory, self._directory)
+        self.installation = await self._stack.enter_async_context(installation)
+        self.api = await self.installation.start()
         for name in ("node-a", "node-b"):
             await asyncio.to_thread(self.laboratory.add_node, name)
-            await self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-            self.installation.start_enforcer(name)
+            await self.installation.add_node(name)
         for name in (PREY, GOOD):
             await self.api.create(namespace(name))
         for name, place, node in PODS:
             await self._add_pod(name, place, node)
         await self.api.create(policy(ADMITS_CLIENT, "admits-client", GOOD))
+        await self.installation.settled()
         await self.settled()
         return self
 
@@ -85,10 +83,11 @@ class Village:
     async def clear(self) -> None:
         """Delete what is hostile: all policies of the prey, and every pod and node that is none of ours."""
         ours = {name for name, _, _ in PODS} | {"node-a", "node-b"}
+        spared = {GOOD, OURS}
         for kind in ("NetworkPolicy", "Pod", "Node"):
             for tree in await self.api.list(kind):
                 metadata = tree["metadata"]
-                if metadata["name"] not in ours and metadata.get("namespace") != GOOD:
+                if metadata["name"] not in ours and metadata.get("namespace") not in spared:
                     await self.api.delete(kind, metadata.get("namespace", ""), metadata["name"])
         await self._send("PATCH", f"/api/v1/namespaces/{PREY}", {"metadata": {"labels": None}})
 
@@ -116,11 +115,7 @@ class Village:
 
     async def admin(self, path: str) -> str:
         """What the operator tells of itself."""
-        async with (
-            aiohttp.ClientSession() as client,
-            client.get(f"http://{self.installation.admin}{path}") as said,
-        ):
-            return await said.text()
+        return await self.installation.admin(path)
 
     def logs(self) -> dict[str, str]:
         """What each process has logged."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
@@ -17,7 +17,8 @@ from policy_controller.testing.api_server.faults import (
     Verb,
     What,
 )
-from policy_controller.testing.installation.installation import OPERATOR, Ending, EnforcerSettings
+from policy_controller.testing.installation.installation import OPERATOR, Ending
+from policy_controller.testing.installation.settings import EnforcerSettings
 from policy_controller.testing.installation.tests.rounds import ALL, ENFORCERS, Record, record
 from policy_controller.testing.installation.tests.town import NODES, TCP_PORT, UDP_PORT, Town
 from policy_controller.testing.laboratory import NetworkKind, Pod, inside
@@ -62,11 +63,11 @@ async def test_an_operator_that_comes_back_says_nothing_before_it_knows_all(
     town: Town, resource: str, what: What, times: int, record_property: Record
 ) -> None:
     with await town.probing() as probing:
-        town.installation.end(OPERATOR, Ending.KILL)
+        await town.installation.end(OPERATOR, Ending.KILL)
         for agent in AGENTS:
             lists = Requests(frozenset({Verb.LIST}), resource, agent=agent)
             await town.api.go_wrong(Fault(what, lists, times))
-        town.start(OPERATOR)
+        await town.installation.begin(OPERATOR)
         await town.admit(f"without-{resource}")
         await town.in_force()
         tally = await asyncio.to_thread(probing.stop)
@@ -81,20 +82,20 @@ async def test_while_the_operator_is_away_known_pods_keep_all_and_unknown_pods_h
     town: Town, unknown_pods: str, record_property: Record
 ) -> None:
     for name in ENFORCERS:
-        town.installation.end(name, Ending.TERM)
-        town.start(name, EnforcerSettings(unknown_pods=unknown_pods))
+        await town.installation.end(name, Ending.TERM)
+        await town.installation.begin(name, EnforcerSettings(unknown_pods=unknown_pods))
     await town.in_force()
     async with Prober() as prober:
         stranger = await town.build_pod("stranger", NODES[0])
         prober.listen(Listener(stranger.namespace, stranger.name, (TCP_PORT,), (UDP_PORT,)))
         with await town.probing() as probing:
             await every(prober, knocks(town, stranger), Outcome.ACCEPTED)
-            town.installation.end(OPERATOR, Ending.KILL)
+            await town.installation.end(OPERATOR, Ending.KILL)
             away = Outcome.TIMED_OUT if unknown_pods == "drop" else Outcome.ACCEPTED
             await every(prober, knocks(town, stranger), away)
             await asyncio.sleep(2)
             await every(prober, knocks(town, stranger), away)
-            town.start(OPERATOR)
+            await town.installation.begin(OPERATOR)
             await town.in_force()
             await every(prober, knocks(town, stranger), Outcome.ACCEPTED)
             await town.report(stranger, NODES[0])
@@ -104,8 +105,8 @@ async def test_while_the_operator_is_away_known_pods_keep_all_and_unknown_pods_h
             tally = await asyncio.to_thread(probing.stop)
         await town.remove_pod(stranger)
     for name in ENFORCERS:
-        town.installation.end(name, Ending.TERM)
-        town.start(name)
+        await town.installation.end(name, Ending.TERM)
+        await town.installation.begin(name)
     await town.in_force()
 
     record(tally, 1 + 2 * len(ENFORCERS), record_property)
@@ -136,16 +137,16 @@ def nft(town: Town, command: str) -> None:
             subprocess.run(["nft", "-f", "-"], input=command, text=True, check=True)  # noqa: S607 - root's own PATH
 
 
-@contextmanager
-def nobody_mends(town: Town) -> Iterator[None]:
-    """Every process is away meanwhile."""
+@asynccontextmanager
+async def nobody_mends(town: Town) -> AsyncIterator[None]:
+    """Every program is away meanwhile."""
     for name in ALL:
-        town.installation.end(name, Ending.KILL)
+        await town.installation.end(name, Ending.KILL)
     try:
         yield
     finally:
         for name in ALL:
-            town.start(name)
+            await town.installation.begin(name)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ async def test_a_gap_of_a_tenth_of_a_second_would_be_seen(
     town: Town, gap: str, mended: str, leaks: bool
 ) -> None:
     with await town.probing() as probing:
-        with nobody_mends(town):
+        async with nobody_mends(town):
             nft(town, gap)
             await asyncio.sleep(GAP_SECONDS)
             nft(town, mended)

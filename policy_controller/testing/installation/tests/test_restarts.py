@@ -11,11 +11,10 @@ import pytest
 from policy_controller.testing.extent import Extent
 from policy_controller.testing.installation.installation import (
     OPERATOR,
-    USUAL,
     Ending,
-    EnforcerSettings,
     InstallationError,
 )
+from policy_controller.testing.installation.settings import USUAL, EnforcerSettings
 from policy_controller.testing.installation.tests.rounds import (
     ALL,
     AWAY_SECONDS,
@@ -74,12 +73,12 @@ async def test_processes_come_and_go_without_a_leak_or_a_refusal(
             for what, names in sets(town, extent).items():
                 for how in Ending:
                     for name in names:
-                        town.installation.end(name, how)
+                        await town.installation.end(name, how)
                     await asyncio.sleep(AWAY_SECONDS)
                     # A change that is made while they are away is in force once they are back.
                     await town.admit(f"{what}-{how.name.lower()}-{number}")
                     for name in names:
-                        town.start(name, SETTINGS[how])
+                        await town.installation.begin(name, SETTINGS[how])
                     await town.in_force()
                     restarts += len(names)
         tally = await asyncio.to_thread(probing.stop)
@@ -102,8 +101,8 @@ async def test_processes_killed_in_the_middle_of_changes_leave_no_gap(
             async with changing(town):
                 await asyncio.sleep(AWAY_SECONDS)
                 for name in names:
-                    town.installation.end(name, Ending.KILL)
-                    town.start(name)
+                    await town.installation.end(name, Ending.KILL)
+                    await town.installation.begin(name)
                 await asyncio.sleep(AWAY_SECONDS)
             await town.in_force()
             restarts += len(names)
@@ -118,10 +117,10 @@ async def test_pods_that_came_while_a_process_was_away_have_their_gates_when_it_
 ) -> None:
     for number, names in enumerate(sets(town, extent).values()):
         for name in names:
-            town.installation.end(name, Ending.KILL)
+            await town.installation.end(name, Ending.KILL)
         pod = await town.add_pod(f"late-{number}", NODES[number % len(NODES)])
         for name in names:
-            town.start(name)
+            await town.installation.begin(name)
         await town.in_force()
         await town.remove_pod(pod)
         await town.in_force()
@@ -130,12 +129,12 @@ async def test_pods_that_came_while_a_process_was_away_have_their_gates_when_it_
 async def test_a_process_that_ended_is_known_to_have_ended_and_nothing_waits_for_it(town: Town) -> None:
     (first, *_) = ENFORCERS
     assert all(town.installation.is_running(name) for name in ALL)
-    town.installation.end(first, Ending.KILL)
+    await town.installation.end(first, Ending.KILL)
     assert not town.installation.is_running(first)
     assert town.installation.log_of(first)
     await town.admit("somebody")
     with pytest.raises(InstallationError, match="have passed"):
         await town.installation.in_force(await town.cluster(), seconds=0.1)
 
-    town.start(first)
+    await town.installation.begin(first)
     await town.in_force()

@@ -17,13 +17,8 @@ from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import traffic_between
 from compilers.model.cluster import Cluster
 from compilers.model.words import Protocol
-from policy_controller.testing.installation.api import Api
 from policy_controller.testing.installation.installation import (
-    OPERATOR,
-    USUAL,
-    EnforcerSettings,
     Installation,
-    enforcer_of,
     stored_cluster,
 )
 from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod
@@ -57,21 +52,18 @@ class Town:
 
     async def __aenter__(self) -> Self:
         self.laboratory = self._stack.enter_context(Laboratory(network=self.network))
-        self.installation = self._stack.enter_context(Installation(self.laboratory, self._directory))
-        await self.installation.start_api_server()
-        self.installation.start_operator()
-        self.api = await self._stack.enter_async_context(Api(self.installation.kubeconfig))
+        installation = Installation(self.laboratory, self._directory)
+        self.installation = await self._stack.enter_async_context(installation)
+        self.api = await self.installation.start()
         for name in NODES:
-            node = await asyncio.to_thread(self.laboratory.add_node, name)
-            await self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-            addresses = [{"type": "InternalIP", "address": str(address)} for address in node.addresses]
-            await self.api.patch("Node", "", name, {"status": {"addresses": addresses}}, "/status")
-            self.installation.start_enforcer(name)
+            await asyncio.to_thread(self.laboratory.add_node, name)
+            await self.installation.add_node(name)
         await self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         for policy in (CLOSED, INTO_DB, INTO_API, OUT_OF_GUEST):
             await self.api.create(policy)
         for name, node_name in PODS.items():
             await self.add_pod(name, node_name)
+        await self.installation.settled()
         await self.in_force()
         return self
 
@@ -79,13 +71,6 @@ class Town:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-
-    def start(self, name: str, settings: EnforcerSettings = USUAL) -> None:
-        """Start a process that was ended; `settings` are an enforcer's."""
-        if name == OPERATOR:
-            self.installation.start_operator()
-        else:
-            self.installation.start_enforcer(name.removeprefix(enforcer_of("")), settings)
 
     async def in_force(self) -> None:
         """Return when every kernel holds what the API server's objects compile to."""

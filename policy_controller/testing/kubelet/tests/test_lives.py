@@ -335,8 +335,8 @@ async def test_deleted_deployment_takes_pods_processes_and_addresses_along(place
             return refusal.code == 404
         return False
 
-    await place.until(gone, "the pod to go")
+    # Without grace the object does not wait for its kubelet.
+    await place.until(lambda: gone() and not place.laboratory.pods, "the pod and its address to go")
     assert program is not None
     with pytest.raises(ProcessLookupError):
         os.kill(program, 0)
-    assert not place.laboratory.pods
