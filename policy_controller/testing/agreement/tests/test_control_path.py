@@ -5,7 +5,7 @@ kube-proxy leads to the API server and to the operator, as it does in a cluster.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +23,7 @@ from compilers.model.words import Address, Protocol
 from compilers.nftables.base import OPERATOR_PORT, Base, BaseSettings, base_tables
 from compilers.nftables.render import Tables
 from policy_controller.enforcer.gates import UnknownPods
-from policy_controller.testing.agreement.packets import Connections
+from policy_controller.testing.agreement.packets import Connections, Stage
 from policy_controller.testing.agreement.tests.control_path import Moment, tables_at
 from policy_controller.testing.agreement.tests.scene import Record, Row, assert_rows, on
 from policy_controller.testing.agreement.tests.service_town import (
@@ -90,12 +90,11 @@ OPEN, SHUT = frozenset({Outcome.ACCEPTED}), frozenset({Outcome.TIMED_OUT})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
-async def listening(town: Town) -> AsyncIterator[None]:
+async def listening(stage: Stage) -> None:
     """Every pod answers on the operator's port."""
     for pod in PODS:
-        place = town.stage.pod_at(pod.addresses[0])
-        town.stage.prober.listen(Listener(place.namespace, place.name, (PORT,), (PORT,)))
-    yield
+        place = stage.pod_at(pod.addresses[0])
+        stage.prober.listen(Listener(place.namespace, place.name, (PORT,), (PORT,)))
 
 
 def cluster_ip(number: int, family: int) -> Address:
