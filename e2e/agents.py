@@ -4,8 +4,8 @@ Knows the probe image's words and `kubectl port-forward`. Knows nothing of what 
 """
 
 import asyncio
-import contextlib
 import itertools
+import json
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,14 +106,16 @@ class Agents:
 
     async def _ready(self) -> dict[str, tuple[Address, ...]]:
         """Addresses of each pod, all being ready."""
-        waiting = list(self._pods)
-        async for _ in Deadline(self._cluster.patience, "the start of probe pods"):
-            with contextlib.suppress(KeyError):
+        found: dict[str, Json] = {}
+        try:
+            async for _ in Deadline(self._cluster.patience, "the start of probe pods"):
                 found = {_key(tree): tree for tree in await self._cluster.kubectl.all("pods", "-l", LABEL)}
-                waiting = [key for key in self._pods if not _is_ready(found[key])]
-                if not waiting:
-                    return {key: _addresses(found[key]) for key in self._pods}
-        raise ClusterError(f"not ready: {', '.join(waiting)}")
+                if all(key in found and _is_ready(found[key]) for key in self._pods):
+                    break
+        except ClusterError as over:
+            states = (f"{key}: {_state(found.get(key, {}))}" for key in self._pods)
+            raise ClusterError("\n".join((str(over), *states))) from None
+        return {key: _addresses(found[key]) for key in self._pods}
 
     async def _forward(self, pod: AgentPod, control: int) -> AgentLine:
         words = (
@@ -199,6 +201,13 @@ def _key(tree: Json) -> str:
 def _is_ready(tree: Json) -> bool:
     conditions = tree.get("status", {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _state(tree: Json) -> str:
+    status = tree.get("status", {})
+    return json.dumps(
+        [status.get("phase"), *(one.get("state") for one in status.get("containerStatuses") or ())]
+    )
 
 
 def _addresses(tree: Json) -> tuple[Address, ...]:

@@ -7,10 +7,13 @@
 --kubeconfig, --kind-bin, --kind-image, --cluster-name and --keep-cluster are options of pytest-kind.
 """
 
+import asyncio
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +30,7 @@ from e2e.kind import KindCluster, KindOptions
 from e2e.laboratory import LaboratoryCluster
 
 NODES_NAMESPACE: Final = "e2e-nodes"
-FAILED: Final = pytest.StashKey[bool]()
+CLUSTER: Final = pytest.StashKey[Cluster]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cni-manifest", type=Path, help="kind: a pod network to apply, such as Flannel; else plain bridges"
     )
     group.addoption(
-        "--logs", type=Path, help="where to keep logs when a test fails; by default pytest's own folder"
+        "--logs", type=Path, help="where to keep logs when a test fails; by default a temporary folder"
     )
 
 
@@ -61,10 +64,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note what failed, so that its fixtures can keep evidence."""
+    """Keep what the cluster says of itself when something fails, before the test's own objects are gone."""
     report = yield
-    if report.failed:
-        item.stash[FAILED] = True
+    cluster = item.config.stash.get(CLUSTER, None)
+    if report.failed and cluster is not None:
+        parent = item.config.getoption("--logs") or Path(tempfile.mkdtemp(prefix="e2e-logs-"))
+        directory = parent / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', item.name)}-{report.when}"
+        directory.mkdir(parents=True, exist_ok=True)
+        # A thread has no loop yet; that of the tests is at rest now, and not ours.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, keep(cluster, directory)).result()
+        report.sections.append(("logs of the cluster", f"kept in {directory}"))
     return report
 
 
@@ -78,7 +88,9 @@ async def cluster(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -
         KIND: _kind,
     }
     async with makers[pytestconfig.getoption("--cluster")](pytestconfig, kubectl) as made:
+        pytestconfig.stash[CLUSTER] = made
         yield made
+        del pytestconfig.stash[CLUSTER]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -116,21 +128,6 @@ async def on_nodes(cluster: Cluster, site: Site) -> AsyncIterator[dict[str, Agen
     ]
     async with Agents(cluster, {NODES_NAMESPACE: {}}, pods) as agents:
         yield {pod.node: agents[pod.key] for pod in pods}
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="session")
-async def evidence(
-    request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[None]:
-    """Keep what the cluster says of itself when a test fails, before the test's own objects are gone."""
-    yield
-    if request.node.stash.get(FAILED, False) and "cluster" in request.fixturenames:
-        cluster: Cluster = request.getfixturevalue("cluster")
-        parent = pytestconfig.getoption("--logs") or tmp_path_factory.mktemp("e2e")
-        directory = parent / re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name)
-        directory.mkdir(parents=True, exist_ok=True)
-        await keep(cluster, directory)
-        request.node.add_report_section("teardown", "logs", f"kept in {directory}")
 
 
 def _laboratory(config: pytest.Config, kubectl: Path) -> LaboratoryCluster:

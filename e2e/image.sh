@@ -17,6 +17,11 @@ set -euo pipefail
 
 SUITE=bookworm
 PYTHON=3.11
+declare -A PROGRAMS=(
+  [operator]="policy-controller"
+  [enforcer]="policy-enforcer"
+  [probe]="python3 -m policy_controller.testing.probe.agent"
+)
 repository=$(cd "$(dirname "$0")/.." && pwd)
 output="" targets="operator enforcer probe" tag="" base="" mirror=http://deb.debian.org/debian
 
@@ -35,6 +40,9 @@ for tool in buildah debootstrap python3 unshare; do
   command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install buildah debootstrap python3-pip"
 done
 tag=${tag:-$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repository/pyproject.toml")}
+for target in $targets; do
+  [ -n "${PROGRAMS[$target]:-}" ] || fail "$target is no target; there are ${!PROGRAMS[*]}"
+done
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
 
@@ -102,6 +110,11 @@ for target in $targets; do
     --volume "$IMAGE_WORK/apt.conf:/etc/apt/apt.conf.d/90proxy:ro" \
     --ignorefile "$repository/.containerignore" --file "$repository/Containerfile" "$repository" > "$IMAGE_WORK/build.log" 2>&1 \
     || { tail -n 40 "$IMAGE_WORK/build.log" >&2; fail "$target could not be built"; }
+  # Whatever it loads at its start is there.
+  container=$(images from --quiet --pull-never "docker.io/$name")
+  images run --isolation chroot "$container" -- ${PROGRAMS[$target]} --help > "$IMAGE_WORK/help.log" 2>&1 \
+    || { tail -n 5 "$IMAGE_WORK/help.log" >&2; fail "$target does not start"; }
+  images rm "$container" > /dev/null
   rm -f "$output/$target.tar"
   images push --quiet "docker.io/$name" "docker-archive:$output/$target.tar" > /dev/null
 done
