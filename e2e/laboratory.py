@@ -35,21 +35,21 @@ class LaboratoryCluster:
         self._archives = archives
 
     async def __aenter__(self) -> Self:
-        self._directory = Path(tempfile.mkdtemp(prefix="policy-controller-e2e-"))
-        self._log = self._directory / "site.log"
-        words = ["-m", "e2e.site", "--directory", str(self._directory)]
+        self.directory = Path(tempfile.mkdtemp(prefix="policy-controller-e2e-"))
+        self._log = self.directory / "site.log"
+        words = ["-m", "e2e.site", "--directory", str(self.directory)]
         words += [] if self._archives is None else ["--images", str(self._archives)]
         with self._log.open("wb") as log:
             # However this process ends, it ends with it.
             command = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, *words]
             self._site = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT)  # noqa: ASYNC220, S603 - our own program
-        kubeconfig = self._directory / "kubeconfig"
+        kubeconfig = self.directory / "kubeconfig"
         async for _ in Deadline(START_SECONDS, "the laboratory's start"):
             if kubeconfig.exists():
                 break
             if self._site.poll() is not None:
                 raise ClusterError(f"the laboratory has ended\n{self._last_words()}")
-        home = self._directory / "home"
+        home = self.directory / "home"
         home.mkdir()
         self.kubectl = Kubectl(CommandLine(self._binary, kubeconfig, home))
         return self
@@ -63,11 +63,11 @@ class LaboratoryCluster:
         except subprocess.TimeoutExpired:
             self._site.kill()
             await asyncio.to_thread(self._site.wait)
-        shutil.rmtree(self._directory)
+        shutil.rmtree(self.directory)
 
     async def keep_logs(self, directory: Path) -> None:
         """Logs of the laboratory and of all containers that it had."""
-        for log in self._directory.glob("*.log"):
+        for log in self.directory.glob("*.log"):
             shutil.copy(log, directory)
 
     def _last_words(self) -> str:
