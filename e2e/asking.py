@@ -50,27 +50,32 @@ async def asked(rows: Iterable[Row], agents: Mapping[str, Agent]) -> tuple[list[
     return [one for some in await asyncio.gather(*map(ask, questions)) for one in some], unspoken
 
 
+async def wrong(rows: Iterable[Row], agents: Mapping[str, Agent]) -> list[tuple[Row, str]]:
+    """Each row that packets do not confirm, with what they saw."""
+    seen, _ = await asked(rows, agents)
+    return [
+        (row, f"{row.text}: {sight.outcome.value} {sight.peer or ''} {sight.reason}")
+        for row, sight in seen
+        if VERDICT.get(sight.outcome) is not row.verdict
+    ]
+
+
 async def confirmed(rows: Sequence[Row], agents: Mapping[str, Agent]) -> int:
     """How many rows packets confirm, all that can be asked here.
 
     Those that are not yet as they should be are asked again until what was applied has reached the nodes; then all once more.
     Raises ClusterError, with a line for each row that stays wrong.
     """
-    remaining, wrong = list(rows), [""]
+    remaining, faults = list(rows), []
     try:
         async for _ in Deadline(REACHED_SECONDS, "what was applied is not what packets meet"):
-            seen, _ = await asked(remaining, agents)
-            faults = [(row, sight) for row, sight in seen if VERDICT.get(sight.outcome) is not row.verdict]
+            faults = await wrong(remaining, agents)
             if not faults and len(remaining) == len(rows):
-                return len(seen)
+                break
             remaining = [row for row, _ in faults] or list(rows)
-            wrong = [
-                f"{row.text}: {sight.outcome.value} {sight.peer or ''} {sight.reason}"
-                for row, sight in faults
-            ]
     except ClusterError as over:
-        raise ClusterError("\n".join((str(over), *wrong))) from None
-    raise AssertionError("a deadline ends by an error")
+        raise ClusterError("\n".join((str(over), *(text for _, text in faults)))) from None
+    return sum(question_of(row, agents) is not None for row in rows)
 
 
 def _at(addresses: Iterable[Address], family: Family) -> Address | None:

@@ -29,6 +29,7 @@ from e2e.install import NAMESPACE, Installation
 from e2e.kind import KindCluster, KindOptions
 from e2e.laboratory import LaboratoryCluster
 
+ENGINE_SECONDS: Final = 30.0
 NODES_NAMESPACE: Final = "e2e-nodes"
 CLUSTER: Final = pytest.StashKey[Cluster]()
 
@@ -142,8 +143,8 @@ def _existing(config: pytest.Config, kubectl: Path) -> ExistingCluster:
 
 
 def _kind(config: pytest.Config, kubectl: Path) -> KindCluster:
-    engine = next((name for name in ("docker", "podman") if shutil.which(name)), None)
-    if engine is None or subprocess.run([engine, "info"], capture_output=True, check=False).returncode != 0:  # noqa: S603 - named above
+    engine = next((name for name in ("docker", "podman") if _answers(name)), None)
+    if engine is None:
         pytest.skip("--cluster kind needs Docker or Podman, and neither answers here")
     options = KindOptions(
         name=config.getoption("--cluster-name"),
@@ -155,6 +156,14 @@ def _kind(config: pytest.Config, kubectl: Path) -> KindCluster:
         keep=config.getoption("--keep-cluster"),
     )
     return KindCluster(kubectl, options, _images(config))
+
+
+def _answers(engine: str) -> bool:
+    program = shutil.which(engine)
+    if program is None:
+        return False
+    ended = subprocess.run([program, "info"], capture_output=True, check=False, timeout=ENGINE_SECONDS)  # noqa: S603 - found above
+    return ended.returncode == 0
 
 
 def _images(config: pytest.Config) -> Images:

@@ -119,7 +119,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )
     directory = tmp_path_factory.mktemp("images")
     begun = time.monotonic()
-    words = [ROOT / "e2e/image.sh", "--output", directory]
+    words = [str(ROOT / "e2e/image.sh"), "--output", str(directory)]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     assert ended.returncode == 0, ended.stderr
     print(f"{ended.stdout}{time.monotonic() - begun:.0f} s")  # noqa: T201 - for docs/install.md
