@@ -10,7 +10,7 @@ TEST_FLAGS ?=
 
 
 .DEFAULT_GOAL := help
-.PHONY: help setup root system lock stubs lint types layers tools test test-all demo clean
+.PHONY: help setup root system lock images stubs lint types layers tools test test-all demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ test: root tools lint types layers ## Everything that must hold before a change 
 
 test-all: root tools lint types layers ## The same and what takes longer, for the record in docs/reliability.md; needs root
 	$(BIN)/python -m pytest -n 2 --dist loadfile --extent whole $(TEST_FLAGS)
+
+images: root ## Build the images into dist/, without a registry or a daemon; needs root, buildah and debootstrap
+	e2e/image.sh --output dist
 
 demo: root setup ## A cluster in a minute: API server, operator, two nodes, nine pods, real packets; needs root
 	@$(BIN)/policyctl demo $(DEMO_FLAGS)

@@ -1,7 +1,7 @@
 """An installation from manifests/ on the cluster that `--cluster` names: ready, enforcing, restarted under probing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,15 +33,29 @@ USUAL: Final = ("and-versus-or", "host-network-monitoring")
 EXPECTED: Final = {Verdict.ALLOWED: Expected.ALLOWED, Verdict.DENIED: Expected.DENIED}
 PAIRS_WATCHED: Final = 24
 
+Replacement = tuple[Callable[[Installation, str], Awaitable[None]], str]
+USUAL_REPLACEMENTS: Final[tuple[Replacement, ...]] = (
+    (Installation.restart, ENFORCER),
+    (Installation.kill, OPERATOR),
+)
+REPLACEMENTS: Final[tuple[Replacement, ...]] = (
+    *USUAL_REPLACEMENTS,
+    (Installation.restart, OPERATOR),
+    (Installation.kill, ENFORCER),
+)
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A real cluster is there for all of it; `make test` tries some in the laboratory, `make test-all` all."""
     option = metafunc.config.getoption
     is_short = option("--cluster") == LABORATORY and Extent(option("--extent")) is Extent.SHORT
+    if "replacements" in metafunc.fixturenames:
+        chosen = USUAL_REPLACEMENTS if is_short else REPLACEMENTS
+        metafunc.parametrize("replacements", [chosen], ids=[f"{len(chosen)}-times"])
     for name, usual, every in (("policy", town.USUAL, town.POLICIES), ("example", USUAL, PATHS)):
         if name in metafunc.fixturenames:
-            chosen = [one for one in every if one in usual or not is_short]
-            metafunc.parametrize(name, [every[one] for one in chosen], ids=chosen)
+            names = [one for one in every if one in usual or not is_short]
+            metafunc.parametrize(name, [every[one] for one in names], ids=names)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -90,7 +104,11 @@ async def test_every_row_of_an_example_holds_on_the_cluster(
 
 
 async def test_nothing_leaks_and_nothing_is_refused_while_all_is_replaced(
-    cluster: Cluster, installation: Installation, pods: dict[str, Agent], record_property: Record
+    cluster: Cluster,
+    installation: Installation,
+    pods: dict[str, Agent],
+    replacements: tuple[Replacement, ...],
+    record_property: Record,
 ) -> None:
     policy = town.POLICIES["namespace-or-pod"]
     await cluster.kubectl.apply([policy])
@@ -102,11 +120,10 @@ async def test_nothing_leaks_and_nothing_is_refused_while_all_is_replaced(
         for source, agent in pods.items():
             await agent.line.watch([watched(row, pods) for row in chosen if row.source == source])
 
-        for workload in (OPERATOR, ENFORCER):
-            for replace in (installation.restart, installation.kill):
-                before = await installation.pods(workload)
-                await replace(workload)
-                assert await installation.pods(workload) & before == set()
+        for replace, workload in replacements:
+            before = await installation.pods(workload)
+            await replace(installation, workload)
+            assert await installation.pods(workload) & before == set()
 
         tallies = await asyncio.gather(*(agent.line.stop() for agent in pods.values()))
     finally:
