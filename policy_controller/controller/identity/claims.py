@@ -80,7 +80,11 @@ def expiry(token: str) -> float | None:
     expires = _own_claims(token).get("exp")
     if isinstance(expires, bool) or not isinstance(expires, int | float):
         return None
-    return float(expires) if math.isfinite(expires) else None
+    try:
+        seconds = float(expires)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _refused(status: Mapping[str, object], token: str, audience: str, now: float) -> Unwelcome:

@@ -78,8 +78,9 @@ def asked_more_than(running: Running, often: int) -> bool:
 async def test_an_api_servers_tokens_are_told_apart(server: ApiServer, tmp_path: Path) -> None:
     async with operator_of(server, tmp_path) as running:
         for name, (mint, code, reason) in STRANGERS.items():
-            hello = encode_node(Hello("node-1"))
-            async with open_stream(running.door, [hello], mint(server)) as stream:
+            # All others are refused before they have said anything; grpc.aio fails at a write that comes too late.
+            hello = [encode_node(Hello("node-1"))] if reason == "other-node" else []
+            async with open_stream(running.door, hello, mint(server)) as stream:
                 stranger = ScriptedNode("node-1", stream)
                 error = await stranger.ending()
             assert error.code() is code, name

@@ -1,7 +1,7 @@
 """A year's rotation in half a day: authority, certificate and token change, and no stream ends."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -54,27 +54,31 @@ class Installed:
     def _is_known(self, token: str) -> bool:
         return token in self.served.reviews.asked
 
-    async def pass_time(self, one: ScriptedNode, seconds: float) -> int:
-        """The clock moves, and the node shows each token that its kubelet brings; returns how many."""
+    async def pass_time(self, nodes: Sequence[ScriptedNode], seconds: float) -> int:
+        """The clock moves, and the nodes show each token that their kubelets bring; returns how many."""
         shown, until = 0, self.served.clock.now() + seconds
         while (left := until - self.served.clock.now()) > 0:
             await self.served.clock.advance(min(RENEWED_SECONDS, left))
-            token = self.served.reviews.mint(one.name, seconds=TOKEN_SECONDS)
-            await one.say(FreshToken(token))
-            await eventually(partial(self._is_known, token))
-            shown += 1
+            for one in nodes:
+                token = self.served.reviews.mint(one.name, seconds=TOKEN_SECONDS)
+                await one.say(FreshToken(token))
+                await eventually(partial(self._is_known, token))
+                shown += 1
         return shown
 
 
 async def goes_on(served: Served, one: ScriptedNode, number: int) -> None:
     served.streams.desire(one.name, desired(number))
     assert isinstance(await one.apply(), DeltaMessage)
+    # The clock must not move while an answer is under way.
+    await eventually(lambda: served.streams.statuses()[one.name].current)
 
 
 async def begun(served: Served, one: ScriptedNode) -> None:
     await served.connected(one.name)
     served.streams.desire(one.name, desired(1))
     assert isinstance(await one.apply(), SnapshotMessage)
+    await eventually(lambda: served.streams.statuses()[one.name].current)
 
 
 async def test_a_rotated_authority_certificate_and_token_keep_every_stream(
@@ -91,7 +95,7 @@ async def test_a_rotated_authority_certificate_and_token_keep_every_stream(
             await begun(served, one)
 
             # Another authority is published, and the one before it goes on signing.
-            tokens = await installed.pass_time(one, UNTIL_DUE.total_seconds() + TURN)
+            tokens = await installed.pass_time([one], UNTIL_DUE.total_seconds() + TURN)
             between = installed.door()
             assert between.trust.authorities.endswith(before.trust.authorities)
             assert between.trust != before.trust
@@ -102,9 +106,9 @@ async def test_a_rotated_authority_certificate_and_token_keep_every_stream(
                 await begun(served, early)
 
                 # It signs. Who has read the bundle meanwhile is served; who was served goes on, whatever it has read.
-                tokens += await installed.pass_time(one, SETTLED.total_seconds() + TURN)
+                tokens += await installed.pass_time([one, late, early], SETTLED.total_seconds() + TURN)
                 assert keeper.certificate() != certificate
-                for stream, number in ((one, 3), (early, 2)):
+                for stream, number in ((one, 3), (late, 2), (early, 2)):
                     await goes_on(served, stream, number)
             async with node(installed.door(), "node-d") as fresh:
                 await begun(served, fresh)
@@ -114,7 +118,7 @@ async def test_a_rotated_authority_certificate_and_token_keep_every_stream(
 
             # The certificate is renewed by the same authority.
             renewed = keeper.certificate()
-            tokens += await installed.pass_time(one, LEAF_RENEWED.total_seconds() + TURN)
+            tokens += await installed.pass_time([one], LEAF_RENEWED.total_seconds() + TURN)
             assert keeper.certificate() != renewed
             await goes_on(served, one, 4)
         assert served.server.refused == {}

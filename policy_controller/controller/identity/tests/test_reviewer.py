@@ -236,6 +236,7 @@ EXPIRIES: dict[str, tuple[str, float | None]] = {
     "true": (jwt(b'{"exp": true}'), None),
     "a text": (jwt(b'{"exp": "7"}'), None),
     "endless": (jwt(b'{"exp": 1e999}'), None),
+    "of 400 digits": (jwt(b'{"exp": 1' + b"0" * 400 + b"}"), None),
     "none": (jwt(b"{}"), None),
     "a list": (jwt(b"[]"), None),
     "no JSON": (jwt(b"\xff"), None),
