@@ -26,6 +26,7 @@ DOCUMENTS: Final = (
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("[a-z]*/README.md")),
+    ROOT / "e2e" / "upstream.md",
 )
 FENCE: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK: Final = re.compile(r"\]\((?P<target>[^)\s]+)\)")
@@ -38,6 +39,7 @@ TARGET: Final = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
 NAMED_FILE: Final = re.compile(r"`(?P<path>[\w./-]+\.(?:py|nft|proto|toml))(?:::\w+)?`")
 NAMED_FLAG: Final = re.compile(r"`(?P<flag>--[a-z-]+)")
 TOPS: Final = ("bench", "compilers", "e2e", "manifests", "policy_controller", "nft_templates")
+PROGRAMS: Final = ("e2e", "policy_controller")
 SHOWN_EXAMPLE: Final = "three-tier"
 SHOWN_NODE: Final = "node-a"
 
@@ -129,7 +131,7 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 @documents
 def test_every_flag_that_is_named_is_one_of_a_program(document: Path) -> None:
-    code = "".join(path.read_text() for path in (ROOT / "policy_controller").rglob("*.py"))
+    code = "".join(path.read_text() for top in PROGRAMS for path in (ROOT / top).rglob("*.py"))
     flags = set(re.findall(r"[\"/](--[a-z-]+)[\"/]", code))
     flags |= {row.flag for table in (OPERATOR, ENFORCER) for row in table.rows()}
 
