@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from policy_controller.clock import Clock, wait_for, within
 from policy_controller.controller.identity.caller import Caller
@@ -123,6 +124,9 @@ class EnforcementServer(EnforcementServicer):
             await self._end(context, unwelcome.code, str(unwelcome))
         except Ended as end:
             await self._end(context, end.code, end.reason)
+        except DecodeError:
+            # gRPC parses while it reads, and would tell of it by a traceback.
+            await self._end(context, grpc.StatusCode.INVALID_ARGUMENT, "what was sent is no message")
 
     async def _end(self, context: Context, code: grpc.StatusCode, reason: str) -> None:
         self.ended[code.name] += 1

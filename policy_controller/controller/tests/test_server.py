@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
 
 import grpc
+import grpc.aio
 import pytest
 
 from compilers.ruleset.names import NameKind, content_name
@@ -16,9 +17,12 @@ from policy_controller.controller.tests.scripted_node import ScriptedNode, node,
 from policy_controller.controller.tests.serving import Served, serving
 from policy_controller.controller.tests.test_sessions import desired
 from policy_controller.controller.tests.waiting import eventually
+from policy_controller.wire import channel
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import encode_node
 from policy_controller.wire.messages import Ack, DeltaMessage, Hello, InForce, SnapshotMessage, Stands
+
+METHOD = "/policy_controller.enforcement.v1.Enforcement/Enforce"
 
 
 @pytest.fixture
@@ -146,6 +150,21 @@ async def test_a_stream_that_breaks_a_rule_is_ended_with_the_reason(
     assert word in (error.details() or "")
     await eventually(lambda: served.streams.nodes == ())
     assert served.server.ended == {code.name: 1}
+
+
+@pytest.mark.parametrize("before", [[], [encode_node(Hello("node-a"))]], ids=["at first", "after hello"])
+async def test_bytes_that_are_no_message_end_a_stream_with_one_line(
+    served: Served, before: list[pb.NodeMessage], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with channel.secure_connect(served.door.address, served.door.trust) as connection:
+        bearer = ((channel.AUTHORIZATION, channel.BEARER + served.door.token_of("node-a")),)
+        stream: grpc.aio.StreamStreamCall[bytes, bytes] = connection.stream_stream(METHOD)(metadata=bearer)
+        for message in before:
+            await stream.write(message.SerializeToString())
+        await stream.write(b"\xff\xff\xff")
+        assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert served.server.ended == {"INVALID_ARGUMENT": 1}
+    assert [record.exc_info for record in caplog.records] == [None]
 
 
 async def test_a_stream_that_says_nothing_is_ended(served: Served) -> None:
