@@ -8,7 +8,7 @@ ended with a status that says which.
 import asyncio
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import unquote
@@ -24,6 +24,7 @@ from policy_controller.controller.identity.refusals import Reason, Unwelcome
 from policy_controller.controller.identity.reviewer import Reviewer
 from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
 from policy_controller.controller.streams import NodeStream, NodeStreams
+from policy_controller.logs.restraint import Restraint
 from policy_controller.wire import channel
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_node, encode_operator
@@ -80,6 +81,7 @@ class EnforcementServer(EnforcementServicer):
         """Those of them whose caller was not, or no longer, to be served."""
         self.nacks: Counter[str] = Counter()
         """By cause."""
+        self._restraints: defaultdict[str, Restraint] = defaultdict(lambda: Restraint(clock.now))
 
     async def start(self, address: channel.HostPort, certificate: Callable[[], channel.Certificate]) -> None:
         """Listen. Raises RuntimeError when the address cannot be bound.
@@ -121,16 +123,21 @@ class EnforcementServer(EnforcementServicer):
             await self._serve(caller, hello, request_iterator, context)
         except Unwelcome as unwelcome:
             self.refused[unwelcome.reason] += 1
-            await self._end(context, unwelcome.code, str(unwelcome))
+            await self._end(context, unwelcome.code, str(unwelcome), unwelcome.reason.value)
         except Ended as end:
             await self._end(context, end.code, end.reason)
         except DecodeError:
             # gRPC parses while it reads, and would tell of it by a traceback.
             await self._end(context, grpc.StatusCode.INVALID_ARGUMENT, "what was sent is no message")
 
-    async def _end(self, context: Context, code: grpc.StatusCode, reason: str) -> None:
+    async def _end(self, context: Context, code: grpc.StatusCode, reason: str, kind: str = "") -> None:
         self.ended[code.name] += 1
-        log.warning("a stream of %s was ended: %s: %s", _peer(context), code.name, reason)
+        # Who has no token can open thousands a second; those of one kind keep no other from being told.
+        restraint = self._restraints[kind or code.name]
+        if restraint.allows():
+            if left_out := restraint.left_out():
+                log.warning("%d streams that were ended are left out here: %s", left_out, kind or code.name)
+            log.warning("a stream of %s was ended: %s: %s", _peer(context), code.name, reason)
         await context.abort(code, reason)
 
     async def _known(self, context: Context) -> Caller:

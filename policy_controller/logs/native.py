@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy_controller.logs.lines import PLACE
+from policy_controller.logs.restraint import Restraint
 
 NATIVE: Final = "native"
 """The logger of such lines."""
@@ -25,11 +26,6 @@ _PREFIX: Final = re.compile(
     r"(?P<level>[IWEF])\d{4} [\d:.]{5,24} +\d{1,20} (?P<place>[^\s\]]{1,200}:\d{1,9})\] ?(?P<text>.*)",
     re.DOTALL,
 )
-
-BURST: Final = 100
-EACH_SECOND: Final = 10.0
-"""Lines that are told: at once, and each second from then on. gRPC prints a line for every handshake that fails, and
-whoever reaches the port can make as many fail as they like. Subscribers are told of all."""
 
 log = logging.getLogger(NATIVE)
 
@@ -58,17 +54,15 @@ Subscriber = Callable[[NativeLine], None]
 
 
 class NativeLines:
-    """Tells the log and subscribers of every line. `now` gives monotonic seconds.
+    """Tells subscribers of every line, and the log of as many as it bears. `now` gives monotonic seconds.
 
+    gRPC prints a line for every handshake that fails, and whoever reaches the port can make as many fail as they like.
     Subscribers are called in the thread that calls `tell`, one line at a time.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
         self._subscribers: list[Subscriber] = []
-        self._room = float(BURST)
-        self._filled = now()
-        self._left_out = 0
+        self._restraint = Restraint(now)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call it with every line from now on; it must not block."""
@@ -81,23 +75,12 @@ class NativeLines:
                 subscriber(line)
             except Exception:
                 log.exception("a line of a library could not be taken")
-        if line.level < logging.CRITICAL and not self._may_be_told():
-            self._left_out += 1
+        if line.level < logging.CRITICAL and not self._restraint.allows():
             return
         self.finish()
         log.log(line.level, "%s", line.text, extra={PLACE: line.place})
 
     def finish(self) -> None:
         """Tell how many lines were left out."""
-        left_out, self._left_out = self._left_out, 0
-        if left_out:
+        if left_out := self._restraint.left_out():
             log.warning("%d lines of libraries were left out", left_out)
-
-    def _may_be_told(self) -> bool:
-        now = self._now()
-        self._room = min(BURST, self._room + (now - self._filled) * EACH_SECOND)
-        self._filled = now
-        if self._room < 1:
-            return False
-        self._room -= 1
-        return True

@@ -20,6 +20,7 @@ from policy_controller.controller.tests.scripted_node import ScriptedNode, node,
 from policy_controller.controller.tests.serving import Served, serving
 from policy_controller.controller.tests.test_sessions import desired
 from policy_controller.controller.tests.waiting import eventually
+from policy_controller.logs.restraint import BURST, EACH_SECOND
 from policy_controller.testing.credentials import NAMESPACE
 from policy_controller.wire import channel
 from policy_controller.wire.channel import AUTHORIZATION, BEARER
@@ -132,6 +133,22 @@ async def test_nothing_is_asked_of_the_api_server_for_a_caller_without_a_token(s
     async with channel.secure_connect(served.door.address, served.door.trust) as connection:
         await ScriptedNode("node-b", EnforcementStub(connection).Enforce()).ending()
     assert served.reviews.asked == before
+
+
+async def test_a_flood_of_one_kind_is_counted_whole_and_told_in_part_and_hides_no_other_kind(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with channel.secure_connect(served.door.address, served.door.trust) as connection:
+        for _ in range(BURST + 5):
+            await EnforcementStub(connection).Enforce().code()
+        await EnforcementStub(connection).Enforce(metadata=bearing("garbage")).code()
+        await served.clock.advance(1 / EACH_SECOND)
+        await EnforcementStub(connection).Enforce().code()
+    assert served.server.refused == {Reason.NO_TOKEN: BURST + 6, Reason.INVALID_TOKEN: 1}
+    told = [record.getMessage() for record in caplog.records]
+    assert sum(": no-token: " in line for line in told) == BURST + 1
+    assert sum(": invalid-token: " in line for line in told) == 1
+    assert told[-2] == "5 streams that were ended are left out here: no-token"
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from policy_controller.logs.native import BURST, EACH_SECOND, NATIVE, NativeLine, NativeLines
+from policy_controller.logs.native import NATIVE, NativeLine, NativeLines
+from policy_controller.logs.restraint import BURST, EACH_SECOND
 
 FAILED = "Handshake failed with error SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER"
 CASES = [
