@@ -167,7 +167,10 @@ def _answers(engine: str) -> bool:
 
 
 def _images(config: pytest.Config) -> Images:
-    return Images(*(str(_needed(config, f"--{name}-image")) for name in ("operator", "enforcer", "probe")))
+    probe = str(_needed(config, "--probe-image"))
+    if config.getoption("--installed"):
+        return Images("", "", probe)
+    return Images(str(_needed(config, "--operator-image")), str(_needed(config, "--enforcer-image")), probe)
 
 
 def _needed(config: pytest.Config, option: str) -> Path:

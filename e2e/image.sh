@@ -58,13 +58,14 @@ fi
 
 say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
 
-# vfs works everywhere and copies whole file systems; overlay is quick, and not to be had where / is one itself.
+# vfs works everywhere and copies whole file systems, so it keeps none of the layers in between for the next target; overlay is
+# quick, and not to be had where / is one itself.
 mkdir "$IMAGE_WORK/lower" "$IMAGE_WORK/upper" "$IMAGE_WORK/merging" "$IMAGE_WORK/merged"
-driver=vfs
+driver=vfs layers=--layers=false
 if mount -t overlay overlay -o "lowerdir=$IMAGE_WORK/lower,upperdir=$IMAGE_WORK/upper,workdir=$IMAGE_WORK/merging" \
   "$IMAGE_WORK/merged" 2> /dev/null; then
   umount "$IMAGE_WORK/merged"
-  driver=overlay
+  driver=overlay layers=--layers
 fi
 images() { buildah --root "$IMAGE_WORK/storage" --runroot "$IMAGE_WORK/run" --storage-driver "$driver" "$@"; }
 
@@ -104,7 +105,7 @@ revision=$(git -C "$repository" rev-parse HEAD 2> /dev/null || echo unknown)
 for target in $targets; do
   name=policy-controller/$target:$tag
   say "building $name"
-  images build --quiet --isolation chroot --pull-never --format docker --layers --target "$target" --tag "docker.io/$name" \
+  images build --quiet --isolation chroot --pull-never --format docker "$layers" --target "$target" --tag "docker.io/$name" \
     --build-arg BASE=localhost/policy-controller-base --build-arg "VERSION=$tag" --build-arg "REVISION=$revision" \
     --volume "$IMAGE_WORK/wheels:/wheels:ro" --volume "$IMAGE_WORK/pip.conf:/etc/pip.conf:ro" \
     --volume "$IMAGE_WORK/apt.conf:/etc/apt/apt.conf.d/90proxy:ro" \
