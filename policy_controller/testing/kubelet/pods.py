@@ -262,7 +262,7 @@ class PodLife:
                     self._halted.discard(running)
                     pause = FIRST_PAUSE
                     continue
-            self.accidents += 1
+                self.accidents += 1
             pause = FIRST_PAUSE if time.monotonic() - begun > GOOD_SECONDS else min(pause * 2, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
