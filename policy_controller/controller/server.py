@@ -129,6 +129,11 @@ class EnforcementServer(EnforcementServicer):
         except DecodeError:
             # gRPC parses while it reads, and would tell of it by a traceback.
             await self._end(context, grpc.StatusCode.INVALID_ARGUMENT, "what was sent is no message")
+        except Exception:
+            # gRPC would tell the caller of it, whoever that is.
+            if self._restraints["error"].allows():
+                log.exception("a stream of %s met an error in policy-controller", _peer(context))
+            await self._end(context, grpc.StatusCode.INTERNAL, "an error in policy-controller")
 
     async def _end(self, context: Context, code: grpc.StatusCode, reason: str, kind: str = "") -> None:
         self.ended[code.name] += 1

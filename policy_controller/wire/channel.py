@@ -34,6 +34,7 @@ SERVER_OPTIONS: Final = (
     *OPTIONS,
     # Who has not proved anything yet may hold little, and not for long.
     ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.max_concurrent_streams", 8),
 )
 AUTHORIZATION: Final = "authorization"

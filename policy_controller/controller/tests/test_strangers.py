@@ -260,3 +260,18 @@ async def test_a_token_that_is_replayed_elsewhere_gives_its_own_nodes_rule_set_a
             served.streams.desire("node-c", desired(3))
             await replayed.apply()
             assert replayed.rule_set == desired(3).rule_set
+
+
+async def test_an_error_of_ours_ends_a_stream_and_tells_its_caller_nothing(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: str) -> str:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(served.reviewer, "review", fails)
+    async with open_stream(served.door, token=served.reviews.mint("node-b")) as stream:
+        error = await ScriptedNode("node-b", stream).ending()
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in str(error)
+    assert "a secret" in caplog.text
+    assert served.streams.nodes == ("node-a",)
