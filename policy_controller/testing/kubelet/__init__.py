@@ -9,8 +9,10 @@
     contents         what volumes hold (pure)
     volumes          volumes as directories that change all at once
     furnishing       the volumes of one pod, with tokens that are renewed
+    orders           the order for a container, put together from all of these
     images           which program an image stands for
     containers       containers as processes; container_init is their first moment
+    places           what the pods of one laboratory share
     probes, reports  what is asked of containers, and what is said of pods
     pods             the life of one pod
 

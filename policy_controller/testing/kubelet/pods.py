@@ -18,28 +18,19 @@ import msgspec
 
 from policy_controller.testing.api_server.doors import Door
 from policy_controller.testing.kubelet.client import MISSING, RefusedError
-from policy_controller.testing.kubelet.containers import Order, RunningContainer
-from policy_controller.testing.kubelet.contents import MissingError, values_of, with_account_volume
-from policy_controller.testing.kubelet.environment import (
-    MASTER,
-    container_variables,
-    expanded,
-    field_of,
-    service_variables,
-)
+from policy_controller.testing.kubelet.containers import RunningContainer
+from policy_controller.testing.kubelet.contents import MissingError, with_account_volume
 from policy_controller.testing.kubelet.furnishing import Furnishing
-from policy_controller.testing.kubelet.images import repository
+from policy_controller.testing.kubelet.orders import Settled, order
 from policy_controller.testing.kubelet.places import Places
 from policy_controller.testing.kubelet.probes import Asking, answers
 from policy_controller.testing.kubelet.reports import State, stamp, status_of
 from policy_controller.testing.kubelet.spec import (
     Container,
-    KeyRef,
     PodSpec,
     Probe,
     SpecError,
     read_pod_spec,
-    rights_of,
 )
 from policy_controller.testing.laboratory import Address, LaboratoryError, Node, Pod
 
@@ -248,12 +239,14 @@ class PodLife:
             begun = time.monotonic()
             try:
                 furnishing.fill(self._tree_now())
-                order = self._order(container, spec, furnishing)
+                hostname = self._node.name if spec.host_network else self.name
+                pod = Settled(self._tree_now(), spec, self.network, hostname, furnishing)
+                ordered = order(self._places, pod, container, self.log_of(container.name))
             except (SpecError, MissingError) as fault:
                 state.waiting = ("CreateContainerConfigError", str(fault))
                 self._news.set()
             else:
-                running = await RunningContainer.start(order)
+                running = await RunningContainer.start(ordered)
                 state.last = await self._live(container, running)
                 state.restarts += 1
                 state.waiting = ("CrashLoopBackOff", f"back-off {pause:.1f} s restarting container")
@@ -309,55 +302,6 @@ class PodLife:
                     if answer.verdict is not None and answer.verdict != state.ready:
                         state.ready = answer.verdict
                         self._news.set()
-
-    def _order(self, container: Container, spec: PodSpec, furnishing: Furnishing) -> Order:
-        image = self._places.images[repository(container.image)]
-        variables = container_variables(
-            container.env,
-            self._service_variables(spec),
-            lambda path: field_of(self._tree_now(), path),
-            self._key,
-        )
-        hostname = self._node.name if spec.host_network else self.name
-        # A runtime gives a user without an entry in /etc/passwd this home.
-        environment = {"HOME": "/", "HOSTNAME": hostname, **image.environment, **variables}
-        words = [*(container.command or image.entrypoint), *container.args]
-        scratch = self._places.directory / "pods" / self.uid / "roots" / container.name
-        return Order(
-            image=image,
-            network=self.network,
-            hostname=hostname,
-            argv=tuple(expanded(word, variables) for word in words),
-            environment=environment,
-            directory=container.working_dir or image.directory,
-            rights=rights_of(spec.security_context, container.security_context, image.user),
-            binds=furnishing.binds(container),
-            scratch=scratch,
-            log=self.log_of(container.name),
-        )
-
-    def _service_variables(self, spec: PodSpec) -> dict[str, str]:
-        host, port = self._places.api
-        namespace, name = MASTER
-        master = {
-            "metadata": {"namespace": namespace, "name": name},
-            "spec": {"clusterIP": host, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]},
-        }
-        linked = (
-            one
-            for one in self._places.picture.all("Service")
-            if one["metadata"]["namespace"] == self.namespace
-        )
-        return service_variables([master, *(linked if spec.enable_service_links else ())])
-
-    def _key(self, kind: str, wanted: KeyRef) -> str | None:
-        held = self._places.picture.get(kind, self.namespace, wanted.name)
-        values = {} if held is None else values_of(kind, held)
-        if wanted.key in values:
-            return values[wanted.key].decode()
-        if wanted.optional:
-            return None
-        raise MissingError(f'{kind} "{wanted.name}" has no key "{wanted.key}"')
 
     def _tree_now(self) -> Json:
         return {**self.tree, "status": self._status()}
