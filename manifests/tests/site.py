@@ -21,7 +21,7 @@ from policy_controller.testing.api_server.features import Features, Permission, 
 from policy_controller.testing.client_tools import CommandLine
 from policy_controller.testing.kubelet import Kubelet, PodLife
 from policy_controller.testing.kubelet.relay import CLUSTER_IP
-from policy_controller.testing.laboratory import Laboratory, Pod
+from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod
 from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober
 from policy_controller.testing.probe import Transport as Spoken
 
@@ -38,15 +38,16 @@ FEATURES: Final = Features(transport=Transport.TLS, names=(CLUSTER_IP,), permiss
 class Site:
     """An async context manager. `server` takes malformed policies, as older servers have stored them."""
 
-    def __init__(self, kubectl: Path, directory: Path) -> None:
+    def __init__(self, kubectl: Path, directory: Path, network: NetworkKind = NetworkKind.BRIDGE) -> None:
         self._kubectl = kubectl
+        self._network = network
         self.directory = directory
         self._stack = AsyncExitStack()
         self.pods: dict[str, Pod] = {}
 
     async def __aenter__(self) -> Self:
         enter, enter_async = self._stack.enter_context, self._stack.enter_async_context
-        self.laboratory = enter(Laboratory())
+        self.laboratory = enter(Laboratory(network=self._network))
         self.server = await enter_async(ApiServer.running(validate=False, features=FEATURES))
         self.prober = await enter_async(Prober())
         kubeconfig = self.directory / "kubeconfig"
