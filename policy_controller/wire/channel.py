@@ -16,27 +16,30 @@ import grpc.aio
 
 from policy_controller.wire.limits import LIMITS
 
-OPTIONS: Final = (
-    # The reader refuses what is larger than the limit by name; gRPC's own cap only keeps memory bounded.
-    ("grpc.max_receive_message_length", LIMITS.message_bytes + (1 << 20)),
-    ("grpc.max_send_message_length", LIMITS.message_bytes + (1 << 20)),
+KEEPALIVE: Final = (
     # A peer that vanished without a word is found within a minute, also when nothing is to be said.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 15_000),
+)
+OPERATOR_BYTES: Final = LIMITS.message_bytes + (1 << 20)
+"""Of a message of the operator. The reader refuses what is larger than the limit by name; this only bounds memory."""
+NODE_BYTES: Final = 1 << 18
+"""Of a message of a node: the longest, a token, has 16 KiB. One node must not use up the operator's memory."""
+OPTIONS: Final = (
+    *KEEPALIVE,
+    ("grpc.max_receive_message_length", OPERATOR_BYTES),
     # The sessions reconnect by their own backoff; gRPC's would hide it.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
-SERVER_OPTIONS: Final = (
-    *OPTIONS,
-    # Who has not proved anything yet may hold little, and not for long.
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.max_connection_idle_ms", 60_000),
-    ("grpc.max_concurrent_streams", 8),
-)
+"""Of a client."""
+IDLE_SECONDS: Final = 5.0
+"""How long a connection may have no stream; an enforcer's has one at once. Whoever reaches the port may open any number
+of connections, and this bounds how many there are at a time. gRPC's own bound (max_allowed_incoming_connections) is of
+no use: seen with 1.85, the places of closed connections are not given back, and in the end nobody gets in."""
 AUTHORIZATION: Final = "authorization"
 """The call's metadata that hold `Bearer TOKEN`."""
 BEARER: Final = "Bearer "
@@ -119,8 +122,18 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
 
 
 def new_server() -> grpc.aio.Server:
-    """A server with the options of this protocol; add a servicer, listen, then start it."""
-    return grpc.aio.server(options=SERVER_OPTIONS)
+    """A server with the options of this protocol; add a servicer, listen, then start it.
+
+    Who has not proved anything yet may hold little, and not for long.
+    """
+    own = (
+        ("grpc.max_receive_message_length", NODE_BYTES),
+        ("grpc.max_send_message_length", OPERATOR_BYTES),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
+        ("grpc.max_concurrent_streams", 8),
+    )
+    return grpc.aio.server(options=(*KEEPALIVE, *own))
 
 
 def _is_ipv6(text: str) -> bool:

@@ -167,6 +167,14 @@ async def test_bytes_that_are_no_message_end_a_stream_with_one_line(
     assert [record.exc_info for record in caplog.records] == [None]
 
 
+async def test_a_message_that_no_node_needs_is_not_taken_in(served: Served) -> None:
+    large = pb.Nack(reason="x" * channel.NODE_BYTES)
+    async with open_stream(served.door, [encode_node(Hello("node-a")), pb.NodeMessage(nack=large)]) as stream:
+        error = await ScriptedNode("node-a", stream).ending()
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await eventually(lambda: served.streams.nodes == ())
+
+
 async def test_a_stream_that_says_nothing_is_ended(served: Served) -> None:
     async with open_stream(served.door) as stream:
         ending = asyncio.create_task(ScriptedNode("node-a", stream).ending())
