@@ -102,10 +102,12 @@ apt-config dump | grep -E '^Acquire::(http|https)::Proxy ' > "$IMAGE_WORK/apt.co
 
 # ---- the images ----
 revision=$(git -C "$repository" rev-parse HEAD 2> /dev/null || echo unknown)
+# Every file is of the time of the commit: the same sources and packages give the same image.
+written=$(git -C "$repository" log -1 --format=%ct 2> /dev/null || echo 0)
 for target in $targets; do
   name=policy-controller/$target:$tag
   say "building $name"
-  images build --quiet --isolation chroot --pull-never --format docker "$layers" --target "$target" --tag "docker.io/$name" \
+  images build --quiet --isolation chroot --pull-never --format docker "$layers" --timestamp "$written" --target "$target" --tag "docker.io/$name" \
     --build-arg BASE=localhost/policy-controller-base --build-arg "VERSION=$tag" --build-arg "REVISION=$revision" \
     --volume "$IMAGE_WORK/wheels:/wheels:ro" --volume "$IMAGE_WORK/pip.conf:/etc/pip.conf:ro" \
     --volume "$IMAGE_WORK/apt.conf:/etc/apt/apt.conf.d/90proxy:ro" \

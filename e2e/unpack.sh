@@ -23,4 +23,4 @@ done
 rm -r "$packages"
 
 find "$root" -xdev -perm /6000 -type f -exec chmod a-s {} +
-python3 -m compileall -q -s "$root" --invalidation-mode unchecked-hash "$root/usr/lib"
+python3 -m compileall -q -f -s "$root" --invalidation-mode unchecked-hash "$root/usr/lib"

@@ -64,6 +64,9 @@ ABSENT: Final = re.compile(
     r"(?:.*/)?(?:sh|bash|dash|busybox|perl|apt|apt-get|dpkg|su|sudo|mount|cc|gcc|c\\+\\+|ld|as|make|pip3?|nft|ip|curl|wget)"
 )
 NEEDED: Final = ("buildah", "debootstrap", "unshare")
+UNCHECKED_HASH: Final = b"\1\0\0\0"
+"""Flags of bytecode that is taken whatever time its source has (PEP 552)."""
+
 NET_ADMIN: Final = 12
 """Its number (include/uapi/linux/capability.h)."""
 
@@ -156,6 +159,20 @@ def test_an_image_holds_nothing_to_work_with_for_whoever_gets_in(
     (package,) = root.glob("opt/**/site-packages/policy_controller")
     assert not others & {path.name for path in package.iterdir()}
     record_property(f"MB of the {name} image on a node", (archives / f"{name}.tar").stat().st_size / 1e6)
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ROOMS)
+def test_an_image_never_compiles_what_it_imports(images: dict[str, Image], name: str) -> None:
+    """A root that is read-only keeps no bytecode: what is not there is compiled at every start."""
+    root = images[name].root
+    assert root is not None
+    ours = [path for path in root.rglob("*.py") if "site-packages" in path.parts]
+    compiled = [path.parent / "__pycache__" / f"{path.stem}.cpython-311.pyc" for path in ours]
+
+    assert ours
+    assert {path.read_bytes()[4:8] for path in compiled} == {UNCHECKED_HASH}
 
 
 @pytest.mark.whole
