@@ -147,8 +147,9 @@ class EnforcementServer(EnforcementServicer):
 
     async def _known(self, context: Context) -> Caller:
         token = token_in(context.invocation_metadata() or ())
-        node = await self._reviewer.identify(token, _peer(context).rpartition(":")[0])
-        return Caller(self._reviewer, token, node, self._clock)
+        address = _peer(context).rpartition(":")[0]
+        node = await self._reviewer.identify(token, address)
+        return Caller(self._reviewer, token, node, address, self._clock)
 
     async def _hello(self, requests: Requests) -> Hello:
         try:

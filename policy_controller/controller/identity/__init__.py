@@ -8,6 +8,7 @@
     source        what both offer
     refusals      why a caller is not served
     claims        what a TokenReview says of a token
+    patience      how often one address may have it asked for nothing
     reviewer      whose a token is: asked, and remembered
     caller        one stream's token, while the stream lasts
     handshakes    why TLS handshakes failed, from what gRPC's core writes

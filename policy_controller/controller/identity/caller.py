@@ -23,8 +23,9 @@ RETRY_SECONDS: Final = 20.0
 class Caller:
     """Who a stream belongs to."""
 
-    def __init__(self, reviewer: Reviewer, token: str, node: str, clock: Clock) -> None:
+    def __init__(self, reviewer: Reviewer, token: str, node: str, address: str, clock: Clock) -> None:
         self.node = node
+        self._address = address
         self._reviewer = reviewer
         self._token = token
         self._clock = clock
@@ -44,14 +45,13 @@ class Caller:
 
     async def stay(self) -> None:
         """Goes on for ever; raises Unwelcome when the API server says that the caller may no longer be served."""
-        pause = _next_review()
+        # The stream may have begun on a word that is nearly as old as one may be.
+        pause = min(_next_review(), self._reviewer.fresh_seconds(self._token))
         while True:
             await wait_for(self._wake, self._clock, pause)
             self._wake.clear()
-            if self._offered is not None:
-                self._token, self._offered = self._offered, None
             try:
-                self.check(await self._reviewer.review(self._token))
+                self.check(await self._review())
             except Unwelcome as unwelcome:
                 if unwelcome.reason not in PASSING:
                     raise
@@ -61,6 +61,12 @@ class Caller:
                 pause = RETRY_SECONDS * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, no secret
             else:
                 pause = _next_review()
+
+    async def _review(self) -> str:
+        if self._offered is None:
+            return await self._reviewer.review(self._token)
+        self._token, self._offered = self._offered, None
+        return await self._reviewer.review_fresh(self._token, self._address)
 
 
 def _next_review() -> float:

@@ -18,7 +18,8 @@ from policy_controller.clock import Clock
 from policy_controller.controller.api import TokenReviews
 from policy_controller.controller.identity.claims import Claims, claims_of, expiry
 from policy_controller.controller.identity.dates import Today
-from policy_controller.controller.identity.refusals import Reason, Unwelcome
+from policy_controller.controller.identity.patience import MOST, WHILE_SECONDS, Patience
+from policy_controller.controller.identity.refusals import PASSING, Reason, Unwelcome
 from policy_controller.wire.channel import AUDIENCE
 from policy_controller.wire.refused import plain
 
@@ -85,20 +86,35 @@ class Reviewer:
         self._today = today
         self._words: dict[bytes, _Word] = {}
         self._at_once: Counter[str] = Counter()
+        self._patience = Patience(clock)
         self.outcomes: Counter[Outcome] = Counter()
 
     async def identify(self, token: str, address: str) -> str:
         """The node of a caller at this address, by what is remembered or what the API server says; raises Unwelcome."""
+        word = self._words.get(_name(token))
+        if word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until):
+            return self._node(word.claims)
         if self._at_once[address] >= MOST_AT_ONCE:
             raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of this address are being checked")
+        self._be_patient(address)
         self._at_once[address] += 1
         try:
-            return await self._identify(token)
+            return await self._asked(token, word)
+        except Unwelcome as unwelcome:
+            if unwelcome.reason not in PASSING:
+                self._patience.note(address)
+            raise
         finally:
             self._at_once[address] -= 1
             if not self._at_once[address]:
                 # A counter keeps what it once counted, and there are many addresses.
                 del self._at_once[address]
+
+    async def review_fresh(self, token: str, address: str) -> str:
+        """The node of a token that an open stream offers; raises Unwelcome. An honest node has one an hour."""
+        self._be_patient(address)
+        self._patience.note(address)
+        return await self.review(token)
 
     async def review(self, token: str) -> str:
         """The node, by what the API server says now; raises Unwelcome."""
@@ -112,10 +128,17 @@ class Reviewer:
         self._remember(name, _Word(claims, self._clock.now(), self._holds_until(token)))
         return self._node(claims)
 
-    async def _identify(self, token: str) -> str:
+    def fresh_seconds(self, token: str) -> float:
+        """How long the API server's word on the token is still used without asking; 0 when there is none."""
         word = self._words.get(_name(token))
-        if word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until):
-            return self._node(word.claims)
+        return 0.0 if word is None else max(0.0, word.said_at + FRESH_SECONDS - self._clock.now())
+
+    def _be_patient(self, address: str) -> None:
+        if self._patience.is_exhausted(address):
+            words = f"the API server was asked for this address {MOST} times within {WHILE_SECONDS:.0f} s for nothing"
+            raise Unwelcome(Reason.TOO_MANY, words)
+
+    async def _asked(self, token: str, word: _Word | None) -> str:
         try:
             return await self.review(token)
         except Unwelcome as unwelcome:

@@ -16,6 +16,7 @@ from policy_controller.controller.identity.files import CertificateFiles
 from policy_controller.controller.identity.handshakes import Handshakes
 from policy_controller.controller.identity.metrics import IdentityCollector
 from policy_controller.controller.identity.refusals import CODES, Reason
+from policy_controller.controller.identity.reviewer import FRESH_SECONDS
 from policy_controller.controller.tests.scripted_node import ScriptedNode, node, open_stream
 from policy_controller.controller.tests.serving import Served, serving
 from policy_controller.controller.tests.test_sessions import desired
@@ -184,6 +185,19 @@ async def test_a_stream_ends_at_the_next_review_once_its_pod_is_gone(
         error = await one.ending()
     check(served, error, Reason.INVALID_TOKEN, caplog)
     assert "node-c" not in served.streams.nodes
+
+
+async def test_a_stream_that_begins_on_an_old_word_ends_no_later_than_one_on_a_new_word(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = served.reviews.mint("node-c")
+    async with held(served, token):
+        await served.clock.advance(FRESH_SECONDS - REVIEW_SECONDS / 5 - 1)
+    served.reviews.revoke(token)
+    async with held(served, token) as one:
+        assert served.reviews.asked.count(token) == 1
+        await served.clock.advance(REVIEW_SECONDS / 5 + 1)
+        check(served, await one.ending(), Reason.INVALID_TOKEN, caplog)
 
 
 async def test_a_stream_whose_token_is_not_renewed_ends_with_it(

@@ -13,6 +13,7 @@ import pytest
 
 from compilers.model.cluster import Pod
 from policy_controller.controller.identity.claims import claims_of, expiry, token_in
+from policy_controller.controller.identity.patience import MOST, WHILE_SECONDS
 from policy_controller.controller.identity.refusals import CODES, Reason, Unwelcome
 from policy_controller.controller.identity.reviewer import (
     EARLY_SECONDS,
@@ -160,6 +161,33 @@ async def test_one_address_has_few_tokens_checked_at_a_time_and_keeps_nobody_out
     await asyncio.gather(*waiting)
     assert await asked.reviewer.identify(tokens[0], PEER) == "node-0"
     assert not asked.reviewer._at_once
+
+
+async def test_an_address_whose_tokens_are_refused_has_few_more_asked_about_and_keeps_nobody_out() -> None:
+    asked = Asked()
+    known = asked.reviews.mint("node-a")
+    await asked.reviewer.identify(known, PEER)
+    for number in range(MOST):
+        assert await asked.refusal(f"invented-{number}") is Reason.INVALID_TOKEN
+    assert await asked.refusal("one-more") is Reason.TOO_MANY
+    assert "one-more" not in asked.reviews.asked
+    assert await asked.reviewer.identify(known, PEER) == "node-a"
+    other = asked.reviews.mint("node-b")
+    assert await asked.reviewer.identify(other, "ipv4:192.0.2.2") == "node-b"
+    await asked.clock.advance(WHILE_SECONDS)
+    assert await asked.refusal("one-more") is Reason.INVALID_TOKEN
+    assert asked.reviewer._patience._counts == {PEER: 1}
+
+
+async def test_tokens_that_a_stream_offers_count_for_its_address_though_they_are_good() -> None:
+    asked = Asked()
+    token = asked.reviews.mint("node-a")
+    for _ in range(MOST):
+        assert await asked.reviewer.review_fresh(token, PEER) == "node-a"
+    with pytest.raises(Unwelcome) as found:
+        await asked.reviewer.review_fresh(token, PEER)
+    assert found.value.reason is Reason.TOO_MANY
+    assert len(asked.reviews.asked) == MOST
 
 
 def test_every_reason_has_a_status_and_only_passing_ones_are_unavailable() -> None:
