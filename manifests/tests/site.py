@@ -4,6 +4,7 @@ Knows kubectl, the kubelet of the laboratory, and packets. Knows nothing of what
 """
 
 import asyncio
+import datetime
 import json
 import os
 import time
@@ -35,6 +36,16 @@ SECONDS: Final = 20.0
 FEATURES: Final = Features(transport=Transport.TLS, names=(CLUSTER_IP,), permission=Permission.AUTHORIZED)
 
 
+class Ahead:
+    """The API server's clock, which a test may put forward."""
+
+    def __init__(self) -> None:
+        self.by = datetime.timedelta()
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC) + self.by
+
+
 class Site:
     """An async context manager. `server` takes malformed policies, as older servers have stored them."""
 
@@ -48,7 +59,9 @@ class Site:
     async def __aenter__(self) -> Self:
         enter, enter_async = self._stack.enter_context, self._stack.enter_async_context
         self.laboratory = enter(Laboratory(network=self._network))
-        self.server = await enter_async(ApiServer.running(validate=False, features=FEATURES))
+        self.clock = Ahead()
+        self.server = ApiServer(validate=False, features=FEATURES, clock=self.clock)
+        await enter_async(self.server.listening("127.0.0.1", 0))
         self.prober = await enter_async(Prober())
         kubeconfig = self.directory / "kubeconfig"
         kubeconfig.write_text(self.server.kubeconfig())

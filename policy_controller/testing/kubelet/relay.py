@@ -74,7 +74,8 @@ class Relay:
 
 
 async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+    # Either side may be gone at any moment, and the other is told by the end of the connection.
+    with contextlib.suppress(OSError):
         while piece := await source.read(PIECE):
             sink.write(piece)
             await sink.drain()
