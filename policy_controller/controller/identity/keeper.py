@@ -158,6 +158,9 @@ class Keeper:
             return
         now = self._today()
         signer = self._held.signer(now, self._published)
+        if now >= signer.ends:
+            # There will be another once the API server answers; meanwhile the operator says that it is not ready.
+            return
         if self._leaf is None or not self._leaf.holds(signer, now):
             self._leaf = signer.sign(self._names, now)
             log.info("signed a certificate until %s", self._leaf.ends.isoformat(timespec="seconds"))

@@ -21,6 +21,9 @@ ROTATED: Final = timedelta(days=243)
 """The age at which another authority is made."""
 SETTLED: Final = timedelta(hours=1)
 """The age from which an authority signs. A kubelet brings a changed ConfigMap to its pods within about two minutes."""
+AHEAD: Final = timedelta(days=1)
+"""How much later than now an authority may have been made, since another operator's clock may be ahead. One that is later
+is of a clock that was wrong, and until that day no enforcer takes what it signs for valid."""
 
 KEY: Final = "ca.key"
 CERTIFICATE: Final = "ca.crt"
@@ -54,6 +57,8 @@ class Authorities:
 
 def desired(held: Authorities | None, now: datetime) -> Authorities:
     """What the Secret should hold, where it holds this; the same value when nothing is to be done."""
+    if held is not None and held.newest.made > now + AHEAD:
+        held = None if held.previous is None else Authorities(held.previous)
     if held is None or now >= held.newest.ends:
         return Authorities(Authority.new(now))
     if now >= held.newest.made + ROTATED:

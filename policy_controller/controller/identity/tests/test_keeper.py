@@ -118,6 +118,25 @@ async def test_a_certificate_is_renewed_in_time_also_while_the_api_server_is_awa
     assert ends > kept.today() + timedelta(hours=23)
 
 
+async def test_a_clock_that_passes_the_authoritys_end_while_the_api_server_is_away_ends_nothing() -> None:
+    api, clock, late = FakeOwnObjects(), FakeClock(), [timedelta(0)]
+    keeper = Keeper(api, NAMESPACE, clock, lambda: START + timedelta(seconds=clock.now()) + late[0])
+    running = asyncio.create_task(keeper.run())
+    await clock.advance(0)
+    first = keeper.certificate()
+    api.failing = {SECRET.plural, CONFIG_MAP.plural}
+    late[0] = 2 * AUTHORITY_LIFE
+    await clock.advance(TURN + LONGEST)
+    assert not running.done()
+    assert keeper.certificate() == first
+    late[0] = timedelta(0)
+    api.failing.clear()
+    await clock.advance(LONGEST)
+    assert keeper.certificate() == first
+    assert rotation.read(api.trees[SECRET]["data"]).newest.ends == START + AUTHORITY_LIFE
+    running.cancel()
+
+
 async def test_a_new_authority_is_published_an_hour_before_it_signs(kept: Kept) -> None:
     old = Authorities(Authority.new(START - ROTATED + timedelta(minutes=10)))
     kept.hold(old)

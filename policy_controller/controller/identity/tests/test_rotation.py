@@ -18,7 +18,7 @@ from policy_controller.controller.identity.authority import (
     Authority,
     InvalidAuthority,
 )
-from policy_controller.controller.identity.rotation import ROTATED, SETTLED, Authorities, desired
+from policy_controller.controller.identity.rotation import AHEAD, ROTATED, SETTLED, Authorities, desired
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -114,6 +114,28 @@ def test_an_operator_that_comes_back_after_years_begins_anew(late: timedelta) ->
     again = desired(first, NOW + late)
     assert again.previous is None
     assert again.newest != first.newest
+
+
+YEARS = timedelta(days=730)
+
+
+def test_an_authority_of_a_clock_that_was_ahead_is_given_up_once_the_clock_is_right() -> None:
+    ahead = desired(None, NOW + YEARS)
+    right = desired(ahead, NOW)
+    assert right.previous is None
+    verified(right.signer(NOW, b"").sign(NAMES, NOW).shown.chain, right.bundle, NAMES[0], NOW)
+    assert desired(right, NOW) == right
+
+
+def test_the_authority_before_it_is_taken_back() -> None:
+    first = desired(None, NOW)
+    ahead = desired(first, NOW + ROTATED + AHEAD)
+    assert desired(ahead, NOW + SETTLED) == first
+
+
+def test_an_operator_whose_clock_is_behind_keeps_what_another_has_made() -> None:
+    made = desired(None, NOW)
+    assert desired(made, NOW - AHEAD) == made
 
 
 def test_the_secret_says_the_same_when_it_is_read_again() -> None:
