@@ -5,8 +5,10 @@ Knows settings, signals and the log. Everything else is operator.py's.
 
 import asyncio
 import logging
+import resource
 import signal
 import sys
+from typing import Final
 
 import click
 
@@ -18,11 +20,15 @@ from policy_controller.settings.flags import takes_settings
 
 log = logging.getLogger(__name__)
 
+DESCRIPTORS: Final = 65_536
+"""How many the process takes the right to, where it may: every node, and whoever else connects, is one."""
+
 
 @click.command()
 @takes_settings(TABLE)
 def main(settings: Settings) -> None:
     """Watch NetworkPolicies and push each node the rule set it should enforce."""
+    _take_descriptors()
     with logging_to_stderr(settings.log_format, settings.log_level) as native:
         code = asyncio.run(serve(settings, native))
     sys.exit(code)
@@ -47,6 +53,14 @@ async def serve(settings: Settings, native: NativeLines) -> int:
         return 1
     log.info("stopped")
     return 0
+
+
+def _take_descriptors() -> None:
+    # systemd, and containerd 2 with it, start processes with 1,024 and let them take half a million.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
+        wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -15,7 +16,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
-from policy_controller.controller.main import main
+from policy_controller.controller.main import DESCRIPTORS, main
 from policy_controller.controller.tests.enforcers import door, install
 from policy_controller.controller.tests.objects import new, policy
 from policy_controller.controller.tests.scripted_node import node
@@ -92,6 +93,19 @@ async def test_the_process_serves_until_a_signal_and_ends_well(
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["message"] for line in lines if line["level"] not in {"info", "warning"}] == []
     assert lines[-1]["message"] == "stopped"
+
+
+async def test_the_process_may_have_more_descriptors_than_it_is_started_with(tmp_path: Path) -> None:
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, DESCRIPTORS)
+    port = await free_port()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        async with operator_process(tmp_path, port) as process:
+            await answers(f"http://127.0.0.1:{port}/healthz", 200)
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (wanted, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_the_process_is_healthy_but_not_ready_until_there_is_an_api_server(tmp_path: Path) -> None:
