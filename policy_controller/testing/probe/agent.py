@@ -18,6 +18,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from ipaddress import ip_address
 from typing import Final
 
@@ -139,7 +140,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(
             f"--{transport}", type=int, action="append", default=[], help="a port to answer on"
         )
-    parser.add_argument("--address", action="append", default=[], help="answer there only; else everywhere")
+    parser.add_argument("--ready", type=int, help="a port on which everybody finds out that orders are taken")
     return parser.parse_args(words)
 
 
@@ -147,13 +148,20 @@ async def _main(said: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    addresses = tuple(map(ip_address, said.address))
-    listener = Listener(OWN, said.identity, tuple(said.tcp), tuple(said.udp), tuple(said.sctp), addresses)
-    async with Prober() as prober:
+    listener = Listener(OWN, said.identity, tuple(said.tcp), tuple(said.udp), tuple(said.sctp))
+    async with Prober() as prober, AsyncExitStack() as stack:
         prober.listen(listener)
         agent = Agent(prober)
-        async with await asyncio.start_server(agent.serve, HOST, said.control, limit=LONGEST_LINE):
-            await ended.wait()
+        control = await asyncio.start_server(agent.serve, HOST, said.control, limit=LONGEST_LINE)
+        await stack.enter_async_context(control)
+        if said.ready is not None:
+            await stack.enter_async_context(await asyncio.start_server(_greet, port=said.ready))
+        await ended.wait()
+
+
+async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    del reader
+    writer.close()
 
 
 def main() -> None:
