@@ -28,6 +28,7 @@ from e2e.existing import ExistingCluster
 from e2e.install import NAMESPACE, Installation
 from e2e.kind import KindCluster, KindOptions
 from e2e.laboratory import LaboratoryCluster
+from policy_controller.testing.laboratory import NetworkKind
 
 ENGINE_SECONDS: Final = 30.0
 NODES_NAMESPACE: Final = "e2e-nodes"
@@ -47,6 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--images", type=Path, help="archives of e2e/image.sh for the laboratory; else this checkout"
     )
+    networks = [kind.value for kind in NetworkKind]
+    group.addoption("--network", choices=networks, default=networks[0], help="the laboratory's pod network")
     group.addoption(
         "--installed", action="store_true", help="use the installation that the cluster has, and leave it"
     )
@@ -132,7 +135,7 @@ async def on_nodes(cluster: Cluster, site: Site) -> AsyncIterator[dict[str, Agen
 
 
 def _laboratory(config: pytest.Config, kubectl: Path) -> LaboratoryCluster:
-    return LaboratoryCluster(kubectl, config.getoption("--images"))
+    return LaboratoryCluster(kubectl, config.getoption("--images"), config.getoption("--network"))
 
 
 def _existing(config: pytest.Config, kubectl: Path) -> ExistingCluster:

@@ -25,19 +25,20 @@ ROOT: Final = Path(__file__).parents[1].absolute()
 
 
 class LaboratoryCluster:
-    """`archives`: images to start containers from; None: this checkout."""
+    """`archives`: images to start containers from; None: this checkout. `network` is a word of site.py."""
 
     images = IMAGES
     patience = PATIENCE
 
-    def __init__(self, kubectl: Path, archives: Path | None) -> None:
+    def __init__(self, kubectl: Path, archives: Path | None, network: str = "bridge") -> None:
         self._binary = kubectl
+        self._network = network
         self._archives = archives
 
     async def __aenter__(self) -> Self:
         self.directory = Path(tempfile.mkdtemp(prefix="policy-controller-e2e-"))
         self._log = self.directory / "site.log"
-        words = ["-m", "e2e.site", "--directory", str(self.directory)]
+        words = ["-m", "e2e.site", "--directory", str(self.directory), "--network", self._network]
         words += [] if self._archives is None else ["--images", str(self._archives)]
         with self._log.open("wb") as log:
             # However this process ends, it ends with it.

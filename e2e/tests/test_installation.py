@@ -113,9 +113,9 @@ async def test_nothing_leaks_and_nothing_is_refused_while_all_is_replaced(
     policy = town.POLICIES["namespace-or-pod"]
     await cluster.kubectl.apply([policy])
     try:
-        rows = list(town.rows(await stored(cluster.kubectl), pods))
-        await confirmed(rows, pods)
-        chosen = watched_rows(rows)
+        state = await stored(cluster.kubectl)
+        await confirmed(list(town.rows(state, pods)), pods)
+        chosen = watched_rows(list(town.rows(state, pods, town.WATCHED)))
         assert {row.verdict for row in chosen} == set(Verdict)
         await asyncio.gather(*(watch(agent, chosen, pods) for agent in pods.values()))
         try:
@@ -168,7 +168,7 @@ async def test_a_row_that_is_wrong_is_seen(pods: dict[str, Agent]) -> None:
 
 
 def watched_rows(rows: list[Row]) -> list[Row]:
-    """Some of each verdict, spread over the pairs. TCP and UDP only: what a lost packet would show in."""
+    """Some of each verdict, spread over the pairs."""
     chosen = []
     for verdict in Verdict:
         some = [row for row in rows if row.verdict is verdict and row.port is not None]

@@ -4,7 +4,7 @@ Knows labels and ports. Which connection each policy lets through is for the ref
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from compilers.evaluate.judge import judge
@@ -23,12 +23,16 @@ PODS: Final = ((X, "a", 0), (X, "b", 1), (Y, "a", 1), (Y, "b", 0), (Z, "a", 0))
 """Namespace, name, and which node."""
 
 PORTS: Final = ((Protocol.TCP, 80), (Protocol.TCP, 81), (Protocol.UDP, 80), (Protocol.SCTP, 80))
+WATCHED: Final = ((Protocol.TCP, 80), (Protocol.UDP, 83))
+"""What is asked all the time. UDP by a port that nobody asks otherwise: a node remembers a conversation of UDP for minutes, and lets
+a later one of the same two ports pass as its continuation, whatever policy has come since."""
+
 NAMED: Final = NamedPort("serve-81", "TCP", 81)
 
 
 def pods(site: Site) -> list[AgentPod]:
     return [
-        AgentPod(namespace, name, site.nodes[node], {"pod": name}, frozenset(PORTS), (NAMED,))
+        AgentPod(namespace, name, site.nodes[node], {"pod": name}, frozenset((*PORTS, *WATCHED)), (NAMED,))
         for namespace, name, node in PODS
     ]
 
@@ -74,13 +78,16 @@ USUAL: Final = ("deny-both-of-the-namespace", "namespace-or-pod", "named-port", 
 """Those that every run tries."""
 
 
-def rows(cluster: Cluster, agents: Mapping[str, Agent]) -> Iterator[Row]:
+def rows(
+    cluster: Cluster, agents: Mapping[str, Agent], ports: Sequence[tuple[Protocol, int]] = PORTS
+) -> Iterator[Row]:
     """Every pair of pods, every port and an echo request, in every family that both speak; as the evaluator judges it."""
     for source, destination in itertools.permutations(sorted(agents), 2):
         for own, other in itertools.product(agents[source].addresses, agents[destination].addresses):
             if own.version != other.version:
                 continue
-            for protocol, port in (*PORTS, (ICMP[family_of(own)], None)):
+            asked: list[tuple[Protocol | int, int | None]] = [*ports, (ICMP[family_of(own)], None)]
+            for protocol, port in asked:
                 traffic = traffic_between(cluster, own, other, protocol, port)
                 verdict = judge(cluster, traffic).verdict
                 text = f"{traffic}, {verdict.value}"
