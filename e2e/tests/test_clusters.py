@@ -3,11 +3,21 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from e2e.agents import Agents
+from e2e.asking import confirmed
+from e2e.examples import Site
+from e2e.existing import ExistingCluster
+from e2e.install import Installation
 from e2e.kind import configuration, network, routes
+from e2e.laboratory import LaboratoryCluster
+from e2e.state import stored
+from e2e.tests import town
+from policy_controller.testing.laboratory import NetworkKind
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = ["10.244.1.0/24", "fd00:10:244:1::/64"]
@@ -43,6 +53,28 @@ def test_a_node_of_kind_has_a_bridge_with_its_own_blocks_and_hides_no_sender() -
 
 def test_each_block_of_a_node_is_reached_by_its_address_of_the_same_family() -> None:
     assert routes(NODE) == list(zip(BLOCKS, ("172.18.0.3", "fc00:f853:ccd:e793::3"), strict=True))
+
+
+@pytest.mark.whole
+@pytest.mark.packets
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", NetworkKind, ids=[kind.value for kind in NetworkKind])
+async def test_a_kubeconfig_is_all_that_an_existing_cluster_must_give(
+    kind: NetworkKind, kubectl: Path, record_property: Callable[[str, object], None]
+) -> None:
+    async with LaboratoryCluster(kubectl, None, kind.value) as there:
+        async with ExistingCluster(kubectl, there.directory / "kubeconfig", there.images) as cluster:
+            installation = Installation(cluster)
+            await installation.apply()
+            site = Site.of(await cluster.kubectl.all("nodes"))
+            async with Agents(cluster, town.NAMESPACES, town.pods(site)) as agents:
+                await cluster.kubectl.apply([town.POLICIES["namespace-or-pod"]])
+                rows = list(town.rows(await stored(cluster.kubectl), agents.by_key))
+                held = await confirmed(rows, agents.by_key)
+            await installation.remove()
+
+            assert not await installation.is_there()
+    record_property(f"rows of the truth table on an existing cluster ({kind.value})", held)
 
 
 @pytest.mark.parametrize(
