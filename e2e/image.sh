@@ -102,7 +102,7 @@ apt-config dump | grep -E '^Acquire::(http|https)::Proxy ' > "$IMAGE_WORK/apt.co
 
 # ---- the images ----
 revision=$(git -C "$repository" rev-parse HEAD 2> /dev/null || echo unknown)
-# Every file is of the time of the commit: the same sources and packages give the same image.
+# Every file is of the time of the commit: the same sources and packages give the same layers, byte by byte.
 written=$(git -C "$repository" log -1 --format=%ct 2> /dev/null || echo 0)
 for target in $targets; do
   name=policy-controller/$target:$tag

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -62,18 +63,20 @@ def test_each_block_of_a_node_is_reached_by_its_address_of_the_same_family() -> 
 async def test_a_kubeconfig_is_all_that_an_existing_cluster_must_give(
     kind: NetworkKind, kubectl: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    async with LaboratoryCluster(kubectl, None, kind.value) as there:
-        async with ExistingCluster(kubectl, there.directory / "kubeconfig", there.images) as cluster:
-            installation = Installation(cluster)
-            await installation.apply()
-            site = Site.of(await cluster.kubectl.all("nodes"))
-            async with Agents(cluster, town.NAMESPACES, town.pods(site)) as agents:
-                await cluster.kubectl.apply([town.POLICIES["namespace-or-pod"]])
-                rows = list(town.rows(await stored(cluster.kubectl), agents.by_key))
-                held = await confirmed(rows, agents.by_key)
-            await installation.remove()
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(LaboratoryCluster(kubectl, None, kind.value))
+        kubeconfig = there.directory / "kubeconfig"
+        cluster = await stack.enter_async_context(ExistingCluster(kubectl, kubeconfig, there.images))
+        installation = Installation(cluster)
+        await installation.apply()
+        site = Site.of(await cluster.kubectl.all("nodes"))
+        async with Agents(cluster, town.NAMESPACES, town.pods(site)) as agents:
+            await cluster.kubectl.apply([town.POLICIES["namespace-or-pod"]])
+            rows = list(town.rows(await stored(cluster.kubectl), agents.by_key))
+            held = await confirmed(rows, agents.by_key)
+        await installation.remove()
 
-            assert not await installation.is_there()
+        assert not await installation.is_there()
     record_property(f"rows of the truth table on an existing cluster ({kind.value})", held)
 
 
