@@ -116,6 +116,20 @@ async def test_any_other_token_is_refused_with_its_reason(
     assert await asked.refusal(mint(asked.reviews)) is reason
 
 
+async def test_a_word_is_for_the_whole_token_and_no_other() -> None:
+    asked = Asked()
+    token = asked.reviews.mint("node-a")
+    await asked.reviewer.identify(token, PEER)
+    head, claims, signature = token.split(".")
+    for forged in (
+        f"{head}.{claims}.forged",
+        f"{head}.{claims}.",
+        f"forged.{claims}.{signature}",
+        token[:-1],
+    ):
+        assert await asked.refusal(forged) is Reason.INVALID_TOKEN
+
+
 async def test_a_word_is_asked_for_again_and_a_no_ends_it() -> None:
     asked = Asked()
     token = asked.reviews.mint("node-a", seconds=3_600)
