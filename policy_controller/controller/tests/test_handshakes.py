@@ -70,6 +70,23 @@ async def other_authority(served: Served, latest: ssl.TLSVersion = ssl.TLSVersio
     await asyncio.to_thread(meet)
 
 
+async def old_protocol(served: Served) -> None:
+    context = ssl.create_default_context(cadata=served.authority.pem.decode())
+    # OpenSSL would not even try on its usual level.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+
+    def meet() -> None:
+        with (
+            socket.create_connection(("127.0.0.1", served.server.port)) as plain,
+            pytest.raises(ssl.SSLError),
+        ):
+            context.wrap_socket(plain, server_hostname=SERVER_NAME)
+
+    await asyncio.to_thread(meet)
+
+
 FAILURES: dict[str, tuple[Callable[[Served], Awaitable[None]], Failure]] = {
     "gRPC without TLS": (plain_grpc, Failure.PLAIN_TEXT),
     "HTTP": (plain_http, Failure.PLAIN_TEXT),
@@ -78,6 +95,7 @@ FAILURES: dict[str, tuple[Callable[[Served], Awaitable[None]], Failure]] = {
         partial(other_authority, latest=ssl.TLSVersion.TLSv1_2),
         Failure.UNTRUSTED,
     ),
+    "TLS 1.1": (old_protocol, Failure.OTHER),
 }
 
 
