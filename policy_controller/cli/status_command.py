@@ -4,6 +4,7 @@ Asks a running operator and prints. Judges nothing: the operator has.
 """
 
 import enum
+import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -89,7 +90,8 @@ def status_command(
         raise click.ClickException(printable_lines(str(fault))) from None
     with standard_output():
         if Output(output) is Output.JSON:
-            click.echo(body)
+            # JSON may hold any character as it is, also those above 127 that some terminals obey.
+            click.echo(json.dumps(json.loads(body)))
         else:
             for line in _lines(status):
                 click.echo(printable(line))
