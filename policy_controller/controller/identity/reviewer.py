@@ -20,6 +20,7 @@ from policy_controller.controller.identity.claims import Claims, claims_of, expi
 from policy_controller.controller.identity.dates import Today
 from policy_controller.controller.identity.patience import MOST, WHILE_SECONDS, Patience
 from policy_controller.controller.identity.refusals import PASSING, Reason, Unwelcome
+from policy_controller.logs.restraint import Restraint
 from policy_controller.wire.channel import AUDIENCE
 from policy_controller.wire.refused import plain
 
@@ -87,6 +88,7 @@ class Reviewer:
         self._words: dict[bytes, _Word] = {}
         self._at_once: Counter[str] = Counter()
         self._patience = Patience(clock)
+        self._restraint = Restraint(clock.now)
         self.outcomes: Counter[Outcome] = Counter()
 
     async def identify(self, token: str, address: str) -> str:
@@ -151,8 +153,9 @@ class Reviewer:
             review = await self._reviews.review_token(token, AUDIENCE)
         except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does: it cannot be told now
             self.outcomes[Outcome.FAILED] += 1
-            # What failed is for the operator's log: the caller may be anybody.
-            log.warning("could not ask whose a token is: %s", plain(repr(fault).replace(token, "TOKEN")))
+            # What failed is for the operator's log: the caller may be anybody, and may come again and again.
+            if self._restraint.allows():
+                log.warning("could not ask whose a token is: %s", plain(repr(fault).replace(token, "TOKEN")))
             raise Unwelcome(Reason.UNCHECKED, "the API server cannot be asked about the token now") from None
         try:
             claims = claims_of(review, token, AUDIENCE, self._today().timestamp())

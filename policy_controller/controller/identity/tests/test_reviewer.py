@@ -23,6 +23,7 @@ from policy_controller.controller.identity.reviewer import (
     Outcome,
     Reviewer,
 )
+from policy_controller.logs.restraint import BURST
 from policy_controller.testing.clock import FakeClock
 from policy_controller.testing.credentials import ENFORCER, NAMESPACE, FakeReviews
 from policy_controller.wire.channel import AUDIENCE
@@ -154,6 +155,17 @@ async def test_while_nobody_answers_the_last_word_holds_until_shortly_before_the
     assert await asked.refusal(other) is Reason.UNCHECKED
     await asked.clock.advance(1)
     assert await asked.refusal(token) is Reason.UNCHECKED
+
+
+async def test_who_comes_again_and_again_while_nobody_answers_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = Asked()
+    asked.reviews.answering = False
+    for number in range(BURST + 5):
+        assert await asked.refusal(f"invented-{number}") is Reason.UNCHECKED
+    assert asked.reviewer.outcomes == {Outcome.FAILED: BURST + 5}
+    assert len(caplog.records) == BURST
 
 
 async def test_one_address_has_few_tokens_checked_at_a_time_and_keeps_nobody_out() -> None:
