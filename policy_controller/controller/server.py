@@ -123,7 +123,8 @@ class EnforcementServer(EnforcementServicer):
             await self._serve(caller, hello, request_iterator, context)
         except Unwelcome as unwelcome:
             self.refused[unwelcome.reason] += 1
-            await self._end(context, unwelcome.code, str(unwelcome), unwelcome.reason.value)
+            kind, detail = unwelcome.reason.value, unwelcome.detail
+            await self._end(context, unwelcome.code, str(unwelcome), kind=kind, detail=detail)
         except Ended as end:
             await self._end(context, end.code, end.reason)
         except DecodeError:
@@ -135,14 +136,17 @@ class EnforcementServer(EnforcementServicer):
                 log.exception("a stream of %s met an error in policy-controller", _peer(context))
             await self._end(context, grpc.StatusCode.INTERNAL, "an error in policy-controller")
 
-    async def _end(self, context: Context, code: grpc.StatusCode, reason: str, kind: str = "") -> None:
+    async def _end(
+        self, context: Context, code: grpc.StatusCode, reason: str, *, kind: str = "", detail: str = ""
+    ) -> None:
         self.ended[code.name] += 1
         # Who has no token can open thousands a second; those of one kind keep no other from being told.
         restraint = self._restraints[kind or code.name]
         if restraint.allows():
             if left_out := restraint.left_out():
                 log.warning("%d streams that were ended are left out here: %s", left_out, kind or code.name)
-            log.warning("a stream of %s was ended: %s: %s", _peer(context), code.name, reason)
+            told = f"{reason}: {detail}" if detail else reason
+            log.warning("a stream of %s was ended: %s: %s", _peer(context), code.name, told)
         await context.abort(code, reason)
 
     async def _known(self, context: Context) -> Caller:

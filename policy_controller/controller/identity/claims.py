@@ -90,14 +90,14 @@ def expiry(token: str) -> float | None:
 def _refused(status: Mapping[str, object], token: str, audience: str, now: float) -> Unwelcome:
     """What is wrong with a token that the API server refuses, as far as it can be told."""
     error = _text(status.get("error")).replace(token, "TOKEN")
-    words = f"the API server refuses the token: {error}" if error else "the API server refuses the token"
+    words = "the API server refuses the token"
     expires, stated = expiry(token), _own_claims(token).get("aud")
     if "expired" in error or (expires is not None and expires <= now):
-        return Unwelcome(Reason.EXPIRED_TOKEN, words)
+        return Unwelcome(Reason.EXPIRED_TOKEN, words, error)
     audiences = [stated] if isinstance(stated, str) else stated
     if "audience" in error or (isinstance(audiences, list) and audience not in audiences):
-        return Unwelcome(Reason.OTHER_AUDIENCE, words)
-    return Unwelcome(Reason.INVALID_TOKEN, words)
+        return Unwelcome(Reason.OTHER_AUDIENCE, words, error)
+    return Unwelcome(Reason.INVALID_TOKEN, words, error)
 
 
 def _own_claims(token: str) -> Mapping[str, object]:

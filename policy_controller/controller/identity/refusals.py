@@ -60,11 +60,15 @@ PASSING: Final = frozenset(reason for reason, code in CODES.items() if code is g
 
 
 class Unwelcome(Exception):  # noqa: N818 - named for what it says
-    """The caller is not served. The words hold nothing of its token, and are safe to print."""
+    """The caller is not served. The words hold nothing of its token, and are safe to print.
 
-    def __init__(self, reason: Reason, words: str) -> None:
+    `detail` is for the log alone: the caller may be anybody, and an API server's errors may name what is behind it.
+    """
+
+    def __init__(self, reason: Reason, words: str, detail: str = "") -> None:
         self.reason = reason
         self.words = plain(words)
+        self.detail = plain(detail)
         super().__init__(f"{reason.value}: {self.words}")
 
     @property

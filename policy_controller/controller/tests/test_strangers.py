@@ -115,6 +115,18 @@ async def test_nobody_gets_the_rule_set_of_node_b_with(
     record_property(COUNTED, 1)
 
 
+async def test_what_the_api_server_says_of_a_bad_token_is_for_the_log_alone(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with channel.secure_connect(served.door.address, served.door.trust) as connection:
+        stream = EnforcementStub(connection).Enforce(metadata=bearing("garbage"))
+        error = await ScriptedNode("node-b", stream).ending()
+    # An API server may add what its webhooks answer, and where they are.
+    words = "service account token has been invalidated"
+    assert words in caplog.text
+    assert words not in (error.details() or "")
+
+
 async def test_a_client_certificate_is_no_token(
     served: Served, caplog: pytest.LogCaptureFixture, record_property: Record
 ) -> None:
