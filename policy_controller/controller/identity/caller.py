@@ -46,12 +46,14 @@ class Caller:
     async def stay(self) -> None:
         """Goes on for ever; raises Unwelcome when the API server says that the caller may no longer be served."""
         # The stream may have begun on a word that is nearly as old as one may be.
-        pause = min(_next_review(), self._reviewer.fresh_seconds(self._token))
+        due = self._clock.now() + min(_next_review(), self._reviewer.fresh_seconds(self._token))
         while True:
-            await wait_for(self._wake, self._clock, pause)
+            await wait_for(self._wake, self._clock, max(0.0, due - self._clock.now()))
             self._wake.clear()
+            if not self._exchanged() and self._clock.now() < due:
+                continue
             try:
-                self.check(await self._review())
+                self.check(await self._reviewer.review(self._token))
             except Unwelcome as unwelcome:
                 if unwelcome.reason not in PASSING:
                     raise
@@ -61,12 +63,15 @@ class Caller:
                 pause = RETRY_SECONDS * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, no secret
             else:
                 pause = _next_review()
+            due = self._clock.now() + pause
 
-    async def _review(self) -> str:
-        if self._offered is None:
-            return await self._reviewer.review(self._token)
-        self._token, self._offered = self._offered, None
-        return await self._reviewer.review_fresh(self._token, self._address)
+    def _exchanged(self) -> bool:
+        """Whether there is a fresh token to go by. Who offers too many keeps the one before, which is reviewed no later."""
+        offered, self._offered = self._offered, None
+        if offered is None or not self._reviewer.bears_another(self._address):
+            return False
+        self._token = offered
+        return True
 
 
 def _next_review() -> float:

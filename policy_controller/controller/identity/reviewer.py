@@ -98,7 +98,9 @@ class Reviewer:
             return self._node(word.claims)
         if self._at_once[address] >= MOST_AT_ONCE:
             raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of this address are being checked")
-        self._be_patient(address)
+        if self._patience.is_exhausted(address):
+            words = f"the API server was asked for this address {MOST} times within {WHILE_SECONDS:.0f} s for nothing"
+            raise Unwelcome(Reason.TOO_MANY, words)
         self._at_once[address] += 1
         try:
             return await self._asked(token, word)
@@ -112,11 +114,12 @@ class Reviewer:
                 # A counter keeps what it once counted, and there are many addresses.
                 del self._at_once[address]
 
-    async def review_fresh(self, token: str, address: str) -> str:
-        """The node of a token that an open stream offers; raises Unwelcome. An honest node has one an hour."""
-        self._be_patient(address)
+    def bears_another(self, address: str) -> bool:
+        """Whether one more token that an open stream offers may be reviewed; it counts. An honest node has one an hour."""
+        if self._patience.is_exhausted(address):
+            return False
         self._patience.note(address)
-        return await self.review(token)
+        return True
 
     async def review(self, token: str) -> str:
         """The node, by what the API server says now; raises Unwelcome."""
@@ -134,11 +137,6 @@ class Reviewer:
         """How long the API server's word on the token is still used without asking; 0 when there is none."""
         word = self._words.get(_name(token))
         return 0.0 if word is None else max(0.0, word.said_at + FRESH_SECONDS - self._clock.now())
-
-    def _be_patient(self, address: str) -> None:
-        if self._patience.is_exhausted(address):
-            words = f"the API server was asked for this address {MOST} times within {WHILE_SECONDS:.0f} s for nothing"
-            raise Unwelcome(Reason.TOO_MANY, words)
 
     async def _asked(self, token: str, word: _Word | None) -> str:
         try:

@@ -1,9 +1,11 @@
 """Who is not served, over real TLS and gRPC: each with its status, a reason in the log, a count, and no rule set."""
 
+import asyncio
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -15,6 +17,7 @@ from policy_controller.controller.identity.caller import RETRY_SECONDS, REVIEW_S
 from policy_controller.controller.identity.files import CertificateFiles
 from policy_controller.controller.identity.handshakes import Handshakes
 from policy_controller.controller.identity.metrics import IdentityCollector
+from policy_controller.controller.identity.patience import MOST
 from policy_controller.controller.identity.refusals import CODES, Reason
 from policy_controller.controller.identity.reviewer import FRESH_SECONDS
 from policy_controller.controller.tests.scripted_node import ScriptedNode, node, open_stream
@@ -229,6 +232,40 @@ async def test_a_fresh_token_keeps_a_stream_beyond_its_first_one(served: Served)
         await eventually(lambda: served.reviews.asked.count(second) > 2)
         assert served.reviews.asked.count(first) == 1
         await goes_on(served, one, 2)
+
+
+async def test_a_node_that_offers_token_after_token_has_few_reviewed_and_goes_on(served: Served) -> None:
+    token = served.reviews.mint("node-c")
+    async with held(served, token) as one:
+        for number in range(1, MOST + 1):
+            await one.say(FreshToken(token))
+            await eventually(partial(asked_of, served, token, 1 + number))
+        for _ in range(5):
+            await one.say(FreshToken("garbage"))
+        await goes_on(served, one, 2)
+        assert served.reviews.asked.count(token) == 1 + MOST
+        assert "garbage" not in served.reviews.asked
+
+
+def asked_of(served: Served, token: str, often: int) -> bool:
+    return served.reviews.asked.count(token) == often
+
+
+async def test_who_offers_too_many_tokens_is_reviewed_no_later(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = served.reviews.mint("node-c")
+    async with held(served, token) as one:
+        served.reviews.revoke(token)
+        patience = served.reviewer._patience
+        for _ in range(int(REVIEW_SECONDS / RETRY_SECONDS)):
+            for _ in range(MOST):
+                patience.note("ipv4:127.0.0.1")
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await one.say(FreshToken("garbage"))
+            await served.clock.advance(RETRY_SECONDS)
+        check(served, await one.ending(), Reason.INVALID_TOKEN, caplog)
+    assert "garbage" not in served.reviews.asked
 
 
 FRESH: dict[str, tuple[Callable[[Served], str], Reason]] = {

@@ -205,17 +205,6 @@ async def test_an_address_whose_tokens_are_refused_has_few_more_asked_about_and_
     assert asked.reviewer._patience._counts == {PEER: 1}
 
 
-async def test_tokens_that_a_stream_offers_count_for_its_address_though_they_are_good() -> None:
-    asked = Asked()
-    token = asked.reviews.mint("node-a")
-    for _ in range(MOST):
-        assert await asked.reviewer.review_fresh(token, PEER) == "node-a"
-    with pytest.raises(Unwelcome) as found:
-        await asked.reviewer.review_fresh(token, PEER)
-    assert found.value.reason is Reason.TOO_MANY
-    assert len(asked.reviews.asked) == MOST
-
-
 def test_every_reason_has_a_status_and_only_passing_ones_are_unavailable() -> None:
     assert set(CODES) == set(Reason)
     passing = {reason for reason, code in CODES.items() if code is grpc.StatusCode.UNAVAILABLE}
