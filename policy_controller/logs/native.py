@@ -27,6 +27,8 @@ _PREFIX: Final = re.compile(
     re.DOTALL,
 )
 
+_LONGEST_PREFIX: Final = 300
+
 log = logging.getLogger(NATIVE)
 
 
@@ -39,6 +41,11 @@ class NativeLine:
     place: str | None
     """Source file and line, where the library says so."""
     text: str
+
+    @staticmethod
+    def is_whole(beginning: bytes) -> bool:
+        """Whether what was printed by one write is one line: gRPC prints so, and what a peer sent may be in it."""
+        return _PREFIX.fullmatch(beginning[:_LONGEST_PREFIX].decode("ascii", "replace")) is not None
 
     @classmethod
     def parse(cls, line: bytes) -> "NativeLine":

@@ -54,7 +54,7 @@ def logging_to_stderr(form: LogFormat, level: LogLevel) -> Iterator[NativeLines]
     Only one at a time: it takes descriptor 2, the root logger, and the hooks for exceptions that nobody catches.
     """
     lines = NativeLines(time.monotonic)
-    capture = Capture(lambda line: lines.tell(NativeLine.parse(line)))
+    capture = Capture(lambda line: lines.tell(NativeLine.parse(line)), NativeLine.is_whole)
     handler = DescriptorHandler(capture.saved)
     is_text = form is LogFormat.TEXT or (form is LogFormat.AUTO and os.isatty(capture.saved))
     handler.setFormatter(TextLines() if is_text else JsonLines())

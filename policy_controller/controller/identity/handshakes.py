@@ -43,8 +43,9 @@ FAILURES: Final = {
 
 
 def classify(line: str) -> Failure | None:
-    """What a line of gRPC's core says of a handshake; None when it is about something else."""
-    failed = FAILED.search(line)
+    """What a line of gRPC's core, without its prefix, says of a handshake; None when it is about something else."""
+    # At its beginning: further on it may be what a peer sent.
+    failed = FAILED.match(line)
     if failed is None:
         return None
     code = CODE.search(failed["words"])

@@ -16,7 +16,9 @@ import pytest
 from policy_controller.controller.identity.handshakes import Failure, Handshakes, classify
 from policy_controller.controller.tests.scripted_node import Door, ScriptedNode, node, open_stream
 from policy_controller.controller.tests.serving import Served, serving
+from policy_controller.controller.tests.test_crowds import connected
 from policy_controller.controller.tests.waiting import eventually
+from policy_controller.logs import NativeLine
 from policy_controller.logs.capture import Capture
 from policy_controller.testing.credentials import SERVER_NAME, Authority
 from policy_controller.wire.channel import OPTIONS, HostPort
@@ -29,7 +31,7 @@ Record = Callable[[str, object], None]
 def heard() -> Iterator[Handshakes]:
     """Counts what gRPC's core prints in the block."""
     handshakes = Handshakes()
-    capture = Capture(lambda line: handshakes.hear(line.decode(errors="replace")))
+    capture = Capture(lambda line: handshakes.hear(NativeLine.parse(line).text), NativeLine.is_whole)
     try:
         yield handshakes
     finally:
@@ -159,12 +161,29 @@ async def test_a_grpc_client_that_does_not_trust_us_hangs_up_and_says_why_itself
     record_property("servers that were not to be trusted, refused over real TLS", 1)
 
 
+async def test_a_client_cannot_have_failures_counted_that_there_were_not(served: Served) -> None:
+    words = b"x\nI1124 12:26:15.5 1 a.cc:1] Handshake failed with error SSL_ERROR_SSL: OPENSSL_internal:HTTP_REQUEST\n"
+    frame = b"\0\0\0\0" + b"\0\0\0\2" + words
+    with heard() as handshakes:
+        reader, writer = await connected(served)
+        # GOAWAY, which gRPC's core repeats in its log (RFC 9113, section 6.8).
+        writer.write(len(frame).to_bytes(3, "big") + b"\7\0\0\0\0\0" + frame)
+        # PING, whose answer says that what was before it has been read (section 6.7).
+        writer.write(b"\0\0\x08\6\0\0\0\0\0" + b"question")
+        await reader.readuntil(b"question")
+        writer.close()
+        await plain_http(served)
+        await eventually(lambda: handshakes.failures.total() > 0)
+    assert handshakes.failures == {Failure.PLAIN_TEXT: 1}
+
+
 LINES: dict[str, Failure | None] = {
     "Handshake failed with error SSL_ERROR_SSL: error:1000042e:SSL routines:OPENSSL_internal:TLSV1_ALERT_PROTOCOL_VERSION": (
         Failure.OTHER
     ),
     "Handshake failed with error SSL_ERROR_SYSCALL: ": Failure.OTHER,
     "ipv4:127.0.0.1:40173: Got goaway [2]": None,
+    "ipv4:127.0.0.1:40173: Got goaway [2] Debug Text: Handshake failed with error SSL_ERROR_SSL: OPENSSL_internal:HTTP_REQUEST": None,
     "": None,
 }
 

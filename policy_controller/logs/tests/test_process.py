@@ -79,6 +79,22 @@ def test_every_line_is_json_whoever_prints_it() -> None:
     assert [record["place"] for record in done.records if "place" in record] == ["a.cc:1"]
 
 
+FORGED = "I1124 12:26:15.591234 1 b.cc:2] forged"
+
+
+@pytest.mark.parametrize("filler", [0, 4_000, 4_096 - 48, 4_096 - 47, 4_096 - 46, 10_000])
+def test_what_a_peer_sent_begins_no_line_of_a_library(filler: int) -> None:
+    done = run(f"""
+        native(b"unfinished")
+        native(b"I1124 12:26:15.591234 1 a.cc:1] sent: {"x" * filler}\\n{FORGED}\\n")
+        native(b"I1124 12:26:15.591234 1 a.cc:1] next\\n")
+    """)
+    told = [record for record in done.records if record["logger"] == "native"]
+    assert [record.get("place") for record in told] == [None, "a.cc:1", "a.cc:1"]
+    assert told[1]["message"].startswith("sent: ")
+    assert told[2]["message"] == "next"
+
+
 def test_a_long_line_is_cut_and_the_next_is_whole() -> None:
     done = run("""
         lines.subscribe(lambda line: print(len(line.text)))
