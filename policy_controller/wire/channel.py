@@ -38,7 +38,7 @@ OPTIONS: Final = (
 """Of a client."""
 IDLE_SECONDS: Final = 5.0
 """How long a connection may have no stream; an enforcer's has one at once. Whoever reaches the port may open any number
-of connections, and this bounds how many there are at a time. gRPC's own bound (max_allowed_incoming_connections) is of
+of connections, and this makes it a task to keep them. gRPC's own bound (max_allowed_incoming_connections) is of
 no use: seen with 1.85, the places of closed connections are not given back, and in the end nobody gets in."""
 AUTHORIZATION: Final = "authorization"
 """The call's metadata that hold `Bearer TOKEN`."""
