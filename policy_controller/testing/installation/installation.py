@@ -186,7 +186,14 @@ class Installation:
 
     async def _start_api_server(self) -> None:
         # Malformed policies are stored, as an older server may have them, so that what they close can be seen.
-        server = (sys.executable, "-m", "policy_controller.testing.api_server", "--no-validate", "--faults", "--kubelet")
+        server = (
+            sys.executable,
+            "-m",
+            "policy_controller.testing.api_server",
+            "--no-validate",
+            "--faults",
+            "--kubelet",
+        )
         secured = ("--tls", "--authorize", "--san", CLUSTER_IP, "--kubeconfig", str(self.kubeconfig))
         self._server = _started((*server, *secured), self._directory / "api-server.log")
         self._stack.callback(_stop, self._server)
