@@ -70,7 +70,8 @@ def test_nothing_of_a_demo_stays_when_it_is_ended(
 ) -> None:
     mark = uuid.uuid4().hex
     demo = subprocess.Popen(  # noqa: S603 - our own program
-        [str(POLICYCTL), "demo", "-o", "json"],
+        # These tests may run under nohup, which a demo would take for its own.
+        ["env", "--default-signal=HUP", str(POLICYCTL), "demo", "-o", "json"],  # noqa: S607 - whichever env there is
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, MARK: mark},
