@@ -153,9 +153,9 @@ def test_who_prints_a_flood_never_waits_though_nobody_reads() -> None:
 def test_the_end_waits_for_no_child_that_holds_standard_error() -> None:
     done = run(
         """
-        child = subprocess.Popen(["sh", "-c", "echo from a child >&2; exec sleep 30"], stdout=subprocess.DEVNULL)
         heard = threading.Event()
         lines.subscribe(lambda line: heard.set())
+        child = subprocess.Popen(["sh", "-c", "echo from a child >&2; exec sleep 30"], stdout=subprocess.DEVNULL)
         assert heard.wait(10)
         """,
         "child.kill(); child.wait()",
