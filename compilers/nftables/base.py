@@ -94,11 +94,13 @@ class Base:
 
     `closed_untold`: content of the slots for unknown addresses while they are closed and nobody tells the node who its
     new pods are. One of them may be the operator, without whom nobody ever will: so these let the control path pass.
+    `elsewhere`: returns what does not come from a pod of this node (egress), or does not go to one (ingress).
     """
 
     inet: Table
     bridge: Table
     closed_untold: Mapping[Direction, tuple[Rule, ...]]
+    elsewhere: Mapping[Direction, Rule]
 
 
 def _control_path(settings: BaseSettings) -> Iterator[tuple[Direction, Rule]]:
@@ -110,10 +112,21 @@ def _control_path(settings: BaseSettings) -> Iterator[tuple[Direction, Rule]]:
         called = Match((ORIGINAL_DESTINATION[address.version],), address)
         yield Direction.EGRESS, Rule((tcp, called, Match((Field.ORIGINAL_PORT,), port), RETURN))
     # Enforcers of other nodes come from outside, the node's own through `output`: never from a pod of this node.
+    elsewhere = _no_pod_interface(settings, Field.IN_INTERFACE)
+    yield Direction.INGRESS, Rule((elsewhere, Match((Field.TCP_PORT,), settings.operator_port), RETURN))
+
+
+def _no_pod_interface(settings: BaseSettings, field: Field) -> Match:
     patterns = distinct(settings.pod_interfaces)
     operand = patterns[0] if len(patterns) == 1 else AnonymousSet(patterns)
-    elsewhere = Match((Field.IN_INTERFACE,), operand, Comparison.NOT_EQUAL)
-    yield Direction.INGRESS, Rule((elsewhere, Match((Field.TCP_PORT,), settings.operator_port), RETURN))
+    return Match((field,), operand, Comparison.NOT_EQUAL)
+
+
+def _elsewhere(settings: BaseSettings) -> dict[Direction, Rule]:
+    fields = {Direction.INGRESS: Field.OUT_INTERFACE, Direction.EGRESS: Field.IN_INTERFACE}
+    return {
+        direction: Rule((_no_pod_interface(settings, field), RETURN)) for direction, field in fields.items()
+    }
 
 
 def _closed_untold(settings: BaseSettings) -> dict[Direction, tuple[Rule, ...]]:
@@ -151,4 +164,5 @@ def base_tables(inet_text: str, bridge_text: str, settings: BaseSettings) -> Bas
         _checked(read(defines + inet_text), TableFamily.INET),
         _checked(read(defines + bridge_text), TableFamily.BRIDGE),
         _closed_untold(settings),
+        _elsewhere(settings),
     )

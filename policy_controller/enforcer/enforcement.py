@@ -11,15 +11,18 @@ from typing import Final
 
 from compilers.model.words import Address
 from compilers.nftables.base import CLOSED_UNKNOWN, Base
+from compilers.nftables.departed import departing, with_departed
 from compilers.nftables.render import Slots, Tables, render, render_empty, with_slots
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
+from policy_controller.enforcer.departed import LOOK_SECONDS, NONE, Departed
 from policy_controller.enforcer.found import ended_since, has_pods
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
 from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
 from policy_controller.enforcer.metrics import Metrics
+from policy_controller.enforcer.residence import Residents
 from policy_controller.enforcer.session import NotAcceptedError, Session, generation_of
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_operator
@@ -47,12 +50,19 @@ SHOWN_DIFFERENCES: Final = 5
 class Standing:
     """What the kernel should hold, which slots for unknown addresses are closed in it, and the pods it waits for.
 
-    `slots` is None where they are as they were found.
+    `slots` is None where they are as they were found. `told` is what the operator's word alone would be, its slots aside.
     """
 
     tables: Tables
     slots: Slots | None
     waiting: Waiting
+    told: Tables
+    departed: Departed = NONE
+
+    @classmethod
+    def found(cls, tables: Tables) -> "Standing":
+        """What nobody has told of yet."""
+        return cls(tables, None, NOBODY, tables)
 
 
 class Enforcement:
@@ -73,7 +83,7 @@ class Enforcement:
         self._gates = gates
         self._clock = clock
         self._metrics = metrics
-        self._standing = Standing(render_empty(base), None, NOBODY)
+        self._standing = Standing.found(render_empty(base))
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
@@ -86,6 +96,10 @@ class Enforcement:
         """The same for a walk that only tries again."""
         self._failed_walks = 0
         self._adopted = False
+        self._look_again = clock.now()
+        """When the node is looked at again for pods that left the API."""
+        self._blind = False
+        """Whether the last look could not tell who is there."""
 
     @property
     def session(self) -> Session:
@@ -116,7 +130,7 @@ class Enforcement:
         wait = 1.0
         while not self._adopted:
             try:
-                self._standing = Standing(await self._kernel.adopt(), None, NOBODY)
+                self._standing = Standing.found(await self._kernel.adopt())
                 self._trouble, self._adopted = None, True
             except KernelError as error:
                 self._trouble = error
@@ -178,12 +192,14 @@ class Enforcement:
                 waits.append(_pause(failures))
             if self._ending:
                 waits.append(self._walk_again - now)
+            if self._standing.departed.links:
+                waits.append(self._look_again - now)
             await wait_for(
                 self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
             )
             self._changed.clear()
             async with self._turn:
-                await self._settle()
+                await self._settle(await self._departed_now())
                 await self._end_connections(frozenset())
             failures = failures + 1 if self._trouble is not None else 0
 
@@ -191,14 +207,15 @@ class Enforcement:
         """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
         value = await asyncio.to_thread(decode_operator, message)
         candidate = await asyncio.to_thread(self._session.judge, value)
-        standing = await asyncio.to_thread(self._standing_of, candidate.rule_set)
+        standing = await self._beside_departed(await asyncio.to_thread(self._standing_of, candidate.rule_set))
         phases = await self._apply(standing.tables)
         if isinstance(value, SnapshotMessage):
             await self._verify(standing.tables)
         ended = candidate.ended
         if self._session.in_force is None:
             ended |= ended_since(self._standing.tables, standing.tables)
-        self._standing, self._trouble = standing, None
+        # What they had opened since they left is nobody's any more, nor the next owner's of the address.
+        ended |= self._stand(standing)
         ack = self._session.commit(candidate)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._end_connections(ended)
@@ -220,10 +237,55 @@ class Enforcement:
         waiting = self._standing.waiting.after(rule_set, now)
         closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, now)
         slots = dict.fromkeys(closed, CLOSED_UNKNOWN)
-        return Standing(render(rule_set, self._base, closed), slots, waiting)
+        tables = render(rule_set, self._base, closed)
+        return Standing(tables, slots, waiting, tables)
 
-    async def _settle(self) -> None:
-        """Close and open for unknown addresses as it should be now, and mend what did not succeed before."""
+    async def _beside_departed(self, standing: Standing) -> Standing:
+        """The same beside gates of pods that it names no more and that are still on the node."""
+        held = self._standing
+        leaving = departing(held.tables, standing.told)
+        if not leaving:
+            return standing
+        departed = held.departed.after(leaving, await self._residents())
+        tables = with_departed(standing.told, held.tables, departed.addresses, self._base)
+        return replace(standing, tables=tables, departed=departed)
+
+    async def _departed_now(self) -> Departed:
+        """Which departed pods are still on the node; looks only now and then, and only once the operator has spoken."""
+        departed = self._standing.departed
+        if not departed.links or self._clock.now() < self._look_again:
+            return departed
+        return departed.after(departed.links, await self._residents())
+
+    async def _residents(self) -> Residents | None:
+        self._look_again = self._clock.now() + LOOK_SECONDS
+        try:
+            seen = await self._kernel.residents()
+        except OSError as error:
+            if not self._blind:
+                log.warning(
+                    "gates of pods that left stay: who is on the node cannot be told: %s", error.strerror
+                )
+            self._blind = True
+            return None
+        self._blind = False
+        return seen
+
+    def _stand(self, standing: Standing) -> frozenset[Address]:
+        """The kernel holds it; returns the addresses of departed pods that are no more."""
+        before, now = self._standing.departed.addresses, standing.departed.addresses
+        for sentence, addresses in (("keep", now - before), ("lose", before - now)):
+            if addresses:
+                log.info("%d addresses of pods that left the API %s their gates", len(addresses), sentence)
+        self._metrics.departed(len(now))
+        self._standing, self._trouble = standing, None
+        return before - now
+
+    async def _settle(self, departed: Departed | None = None) -> None:
+        """Close and open for unknown addresses as it should be now, and mend what did not succeed before.
+
+        `departed`: the departed pods whose gates stay, if others than now.
+        """
         held = self._session.in_force
         standing, knowledge = self._standing, self._session.knowledge
         closed = self._gates.closed(
@@ -234,16 +296,18 @@ class Enforcement:
         )
         untold = knowledge is Knowledge.STALE
         slots = {one: self._base.closed_untold[one] if untold else CLOSED_UNKNOWN for one in closed}
-        if slots == standing.slots and self._trouble is None:
+        departed = standing.departed if departed is None else departed
+        if slots == standing.slots and departed == standing.departed and self._trouble is None:
             return
-        standing = replace(standing, tables=with_slots(standing.tables, slots), slots=slots)
+        tables = with_departed(standing.told, standing.tables, departed.addresses, self._base)
+        standing = replace(standing, tables=with_slots(tables, slots), slots=slots, departed=departed)
         try:
             await self._apply(standing.tables)
         except KernelError as error:
             self._trouble = error
             log.error("the kernel does not hold what it should: %s", plain(str(error)))
             return
-        self._standing, self._trouble = standing, None
+        self._ending |= self._stand(standing)
 
     async def _end_connections(self, addresses: frozenset[Address]) -> None:
         """End the connections of these addresses and of those for which it failed before; a failure is tried again.

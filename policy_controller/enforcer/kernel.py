@@ -22,6 +22,7 @@ from compilers.nftables.words import InvalidNftError, TableFamily
 from policy_controller.clock import Clock
 from policy_controller.enforcer.comparison import differences, holds_base, only_lacks_set_elements, with_base
 from policy_controller.enforcer.conntrack import Connections
+from policy_controller.enforcer.residence import Residence, Residents
 
 Result = TypeVar("Result")
 
@@ -57,11 +58,14 @@ class KernelError(Exception):
 
 
 class Kernel:
-    """Both tables of one node, and its connections. Use from one event loop; calls are carried out in the order they are made."""
+    """Both tables of one node, its connections, and the addresses on it. Use from one event loop; calls are carried out in the order they are made."""
 
-    def __init__(self, nft: Nft, connections: Connections, base: Base, clock: Clock) -> None:
+    def __init__(
+        self, nft: Nft, connections: Connections, residence: Residence, base: Base, clock: Clock
+    ) -> None:
         self._nft = nft
         self._connections = connections
+        self._residence = residence
         self._base = base
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
@@ -107,6 +111,10 @@ class Kernel:
         Raises ConnectionsError.
         """
         return await self._in_thread(lambda: self._connections.end(addresses))
+
+    async def residents(self) -> Residents:
+        """Which addresses are on the node now. Raises OSError when that cannot be told."""
+        return await self._in_thread(self._residence.look)
 
     def busy_seconds(self) -> float:
         """For how long the piece of work now in the thread has been going on; 0 when there is none."""

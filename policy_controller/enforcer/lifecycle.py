@@ -21,6 +21,7 @@ from policy_controller.enforcer.late_interfaces import late_findings, until_late
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
 from policy_controller.enforcer.reach import Reach
+from policy_controller.enforcer.residence import LinkedNamespaces
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.settings import Settings
 from policy_controller.enforcer.stream import follow
@@ -40,7 +41,7 @@ async def live(
     """
     clock, metrics = SystemClock(), Metrics()
     reach = Reach(metrics)
-    kernel = Kernel(nft, connections, base, clock)
+    kernel = Kernel(nft, connections, LinkedNamespaces(), base, clock)
     enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
 
     async def enforce() -> None:

@@ -68,6 +68,11 @@ class Metrics:
             ["reason"],
             registry=self._registry,
         )
+        self._departed = Gauge(
+            f"{PREFIX}_departed_addresses",
+            "Addresses of isolated pods that left the API and are still on the node: their gates stay",
+            registry=self._registry,
+        )
         for cause in NackCause:
             self._nacks.labels(cause.value)
         for obstacle in Obstacle:
@@ -104,6 +109,10 @@ class Metrics:
     def connections_lingered(self) -> None:
         """An attempt to end connections failed."""
         self._lingered.inc()
+
+    def departed(self, addresses: int) -> None:
+        """So many addresses keep their gates though their pods have left the API."""
+        self._departed.set(addresses)
 
     def connected(self, streams: int) -> None:
         """So many streams stand: 0 or 1."""

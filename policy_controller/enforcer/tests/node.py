@@ -21,6 +21,7 @@ from policy_controller.enforcer.tests.operator_double import Site
 from policy_controller.enforcer.tests.states import NODE, base
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 
 BASE = base()
 SYSTEM = SystemClock()
@@ -50,7 +51,7 @@ async def node(site: Site, clock: Clock = SYSTEM, nft: FakeNft | None = None) ->
     """An enforcer on a fake kernel that follows the operator of the site."""
     nft, metrics = nft or FakeNft(), Metrics()
     reach = Reach(metrics)
-    kernel = Kernel(nft, FakeConnections(), BASE, clock)
+    kernel = Kernel(nft, FakeConnections(), FakeResidence(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
 
     async def enforce() -> None:

@@ -35,6 +35,7 @@ from policy_controller.enforcer.tests.states import (
 from policy_controller.testing.clock import FakeClock
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import (
     Ack,
@@ -81,6 +82,7 @@ class Node:
 
     nft: Refusing
     connections: FakeConnections
+    residence: FakeResidence
     clock: FakeClock
     session: Session
     metrics: Metrics
@@ -121,16 +123,17 @@ async def node(
     nft: Refusing | None = None,
     unknown_pods: UnknownPods = UnknownPods.DROP,
     connections: FakeConnections | None = None,
+    residence: FakeResidence | None = None,
 ) -> AsyncIterator[Node]:
     """A node whose enforcer has adopted what the kernel holds and has a stream."""
     nft, clock, session, metrics = nft or Refusing(), FakeClock(), Session(NODE), Metrics()
-    connections = connections or FakeConnections()
-    kernel = Kernel(nft, connections, BASE, clock)
+    connections, residence = connections or FakeConnections(), residence or FakeResidence()
+    kernel = Kernel(nft, connections, residence, BASE, clock)
     enforcement = Enforcement(kernel, BASE, session, UnknownGates(unknown_pods, 30), clock, metrics)
     try:
         await enforcement.adopt()
         enforcement.begin_stream()
-        yield Node(nft, connections, clock, session, metrics, enforcement)
+        yield Node(nft, connections, residence, clock, session, metrics, enforcement)
     finally:
         kernel.close()
 

@@ -28,6 +28,7 @@ from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, base
 from policy_controller.testing.clock import FakeClock
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.wire.channel import HostPort
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import SnapshotMessage, Stands
@@ -82,7 +83,7 @@ class Node:
 @asynccontextmanager
 async def node() -> AsyncIterator[Node]:
     nft, connections, clock, metrics = Stuck(), FakeConnections(), FakeClock(), Metrics()
-    kernel = Kernel(nft, connections, BASE, clock)
+    kernel = Kernel(nft, connections, FakeResidence(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
     task = asyncio.create_task(asyncio.Event().wait())
     gates = asyncio.create_task(enforcement.keep_gates())

@@ -40,6 +40,7 @@ from policy_controller.enforcer.tests.states import (
 )
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.testing.namespaces import PrivateNamespace
 
 BASE = base()
@@ -123,7 +124,7 @@ def kernels() -> Iterator[Callable[[Nft], Kernel]]:
     made: list[Kernel] = []
 
     def make(nft: Nft) -> Kernel:
-        made.append(Kernel(nft, FakeConnections(), BASE, SystemClock()))
+        made.append(Kernel(nft, FakeConnections(), FakeResidence(), BASE, SystemClock()))
         return made[-1]
 
     yield make

@@ -28,6 +28,7 @@ from policy_controller.enforcer.tests.operator_double import Site, reserved, ser
 from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED, untold
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import (
     Ack,
@@ -176,7 +177,7 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
     site: Site, held: RuleSet | None, first: str
 ) -> None:
     nft = FakeNft()
-    kernel = Kernel(nft, FakeConnections(), BASE, SystemClock())
+    kernel = Kernel(nft, FakeConnections(), FakeResidence(), BASE, SystemClock())
     if held is not None:
         await kernel.adopt()
         await kernel.apply(render(held, BASE))
@@ -191,7 +192,7 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
     assert [nft.list_table(family, BASE.inet.name) for family in TableFamily] == before
 
     sent = Told(nft)
-    applying = Kernel(sent, FakeConnections(), BASE, SystemClock())
+    applying = Kernel(sent, FakeConnections(), FakeResidence(), BASE, SystemClock())
     await applying.adopt()
     await applying.apply(render(WEB_ISOLATED, BASE))
     assert "".join(line for line in text.splitlines(keepends=True) if line[0] != "#") == sent.text

@@ -21,6 +21,7 @@ from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.session import Session
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.wire.convert import encode_operator
 from policy_controller.wire.messages import Ack, SnapshotMessage, Stands
 
@@ -58,7 +59,7 @@ class _Enforcer:
 
     def __init__(self, nft: FakeNft, base: Base, node: str, unknown_pods: UnknownPods) -> None:
         clock = SystemClock()
-        self._kernel = Kernel(nft, FakeConnections(), base, clock)
+        self._kernel = Kernel(nft, FakeConnections(), FakeResidence(), base, clock)
         self.enforcement = Enforcement(
             self._kernel, base, Session(node), UnknownGates(unknown_pods), clock, Metrics()
         )

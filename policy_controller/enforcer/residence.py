@@ -1,0 +1,165 @@
+"""Which addresses are on the node: those of every network namespace that a link of the node leads to, over rtnetlink.
+
+Knows veth pairs and the kernel's numbers for namespaces. Knows nothing of why an address is looked for. A fake is in
+policy_controller/testing/fake_residence.py.
+
+A pod's link ends in the pod's namespace, and the kernel lists the addresses in a namespace that a link leads to
+(IFA_TARGET_NETNSID, Linux 4.20) to whoever has CAP_NET_ADMIN: whatever the pod answers or does not answer, and whatever
+neighbour tables have forgotten. The link goes with the namespace, at the latest.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
+from itertools import count
+from typing import Final, Protocol, Self
+
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
+
+from compilers.model.words import Address
+
+MESSAGE: Final = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port."""
+LINK: Final = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, type, index, flags, change."""
+ADDRESS: Final = struct.Struct("=BBBBI")
+"""struct ifaddrmsg: family, prefix length, flags, scope, index."""
+ATTRIBUTE: Final = struct.Struct("=HH")
+"""struct nlattr: length, type."""
+NUMBER: Final = struct.Struct("=i")
+ATTRIBUTE_TYPE: Final = 0x3FFF
+LINK_NAMESPACE: Final = 37
+"""IFLA_LINK_NETNSID: the namespace of a link's other end."""
+IFA_ADDRESS, IFA_LOCAL, IFA_TARGET_NAMESPACE = 1, 2, 10
+STRICT: Final = 12
+"""NETLINK_GET_STRICT_CHK: without it the kernel does not look at the attributes of what is asked, and lists its own."""
+SOL_NETLINK: Final = 270
+INTERRUPTED: Final = 0x10
+"""NLM_F_DUMP_INTR: something changed while it was listed, and may be missing."""
+MOST_LISTINGS: Final = 5
+"""How often what is listed may change before nothing can be told."""
+MOST_ADDRESSES: Final = 1 << 16
+"""A pod that may administer its network can have any number."""
+LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
+"""What ends an answer; both begin with a status: 0, or an error number below it."""
+RECEIVED: Final = 1 << 17
+ANSWER_SECONDS: Final = 10.0
+MAKE: Final[Mapping[int, type[Address]]] = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
+
+Residents = Mapping[Address, frozenset[int]]
+"""For each address the links of the node (by index, which no later link gets) that lead to the namespaces that have it."""
+
+
+class Residence(Protocol):
+    """The addresses behind the links of one network namespace."""
+
+    def look(self) -> Residents:
+        """Who is there now. Raises OSError when that cannot be told."""
+        ...
+
+
+class LinkedNamespaces:
+    """The kernel's, of the network namespace in which the calling thread is."""
+
+    def look(self) -> Residents:
+        """See Residence. Takes some 50 µs a namespace."""
+        with _Netlink() as netlink:
+            for _ in range(MOST_LISTINGS - 1):
+                with suppress(InterruptedError):
+                    return _residents(netlink)
+            return _residents(netlink)
+
+
+def _residents(netlink: "_Netlink") -> Residents:
+    found: dict[Address, set[int]] = {}
+    links = netlink.links()
+    for namespace in sorted(set(links.values())):
+        there = {link for link, led_to in links.items() if led_to == namespace}
+        for address in netlink.addresses(namespace):
+            found.setdefault(address, set()).update(there)
+            if len(found) > MOST_ADDRESSES:
+                raise OSError(errno.E2BIG, f"there are more than {MOST_ADDRESSES} addresses")
+    return {address: frozenset(links) for address, links in found.items()}
+
+
+class _Netlink:
+    """One conversation with the kernel. Errors are OSError."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        self._socket.settimeout(ANSWER_SECONDS)
+        self._numbers = count(1)
+
+    def __enter__(self) -> Self:
+        self._socket.setsockopt(SOL_NETLINK, STRICT, 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def links(self) -> dict[int, int]:
+        """Each link that leads to another namespace, and the kernel's number for that."""
+        found = {}
+        for body in self._ask(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+            _, _, index, _, _ = LINK.unpack_from(body)
+            namespace = dict(_attributes(body, LINK.size)).get(LINK_NAMESPACE)
+            if namespace is not None:
+                (found[index],) = NUMBER.unpack(namespace)
+        return found
+
+    def addresses(self, namespace: int) -> Iterator[Address]:
+        """Every address in a namespace; none when it has gone meanwhile."""
+        wanted = ATTRIBUTE.pack(ATTRIBUTE.size + NUMBER.size, IFA_TARGET_NAMESPACE) + NUMBER.pack(namespace)
+        try:
+            for body in self._ask(RTM_GETADDR, ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + wanted):
+                family, *_ = ADDRESS.unpack_from(body)
+                parts = dict(_attributes(body, ADDRESS.size))
+                # On a point-to-point link IFA_ADDRESS is the other end's.
+                packed = parts.get(IFA_LOCAL, parts.get(IFA_ADDRESS))
+                if family in MAKE and packed is not None:
+                    yield MAKE[family](packed)
+        except OSError as error:
+            # The kernel's answer for a number that no namespace has any more.
+            if error.errno != errno.EINVAL:
+                raise
+
+    def _ask(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Yield the body of each answer until the kernel says that there are no more."""
+        number, length = next(self._numbers), MESSAGE.size + len(body)
+        self._socket.send(MESSAGE.pack(length, kind, NLM_F_REQUEST | NLM_F_DUMP, number, 0) + body)
+        while True:
+            received, start = self._socket.recv(RECEIVED), 0
+            while start + MESSAGE.size <= len(received):
+                length, answer, flags, about, _ = MESSAGE.unpack_from(received, start)
+                content = received[start + MESSAGE.size : start + length]
+                start += _aligned(max(length, MESSAGE.size))
+                if about != number:
+                    continue
+                if flags & INTERRUPTED:
+                    raise InterruptedError(errno.EINTR, "the kernel's lists change while they are read")
+                if answer not in LAST:
+                    yield content
+                    continue
+                (status,) = NUMBER.unpack_from(content)
+                if status < 0:
+                    raise OSError(-status, os.strerror(-status))
+                return
+
+
+def _attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    """Type (without flags) and content of each attribute from `start` on."""
+    while start + ATTRIBUTE.size <= len(body):
+        length, kind = ATTRIBUTE.unpack_from(body, start)
+        yield kind & ATTRIBUTE_TYPE, body[start + ATTRIBUTE.size : start + length]
+        start += _aligned(max(length, ATTRIBUTE.size))
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
