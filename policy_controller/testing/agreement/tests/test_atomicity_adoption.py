@@ -31,6 +31,7 @@ from policy_controller.testing.agreement.tests.test_atomicity import assert_atom
 from policy_controller.testing.agreement.tests.transitions import by_chance
 from policy_controller.testing.extent import Extent
 from policy_controller.testing.fake_connections import FakeConnections
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.testing.generators import seeded
 from policy_controller.testing.laboratory import NetworkKind, inside
 from policy_controller.wire.channel import HostPort
@@ -118,7 +119,7 @@ async def test_no_packet_passes_while_tables_left_between_any_two_phases_are_ado
         commits = 0
         for number, state in enumerate(states):
             base = base_of(INTERFACES[number % 2])
-            kernel = Kernel(there, FakeConnections(), base, SystemClock())
+            kernel = Kernel(there, FakeConnections(), FakeResidence(), base, SystemClock())
             try:
                 found = await kernel.adopt()
                 commits += 1 + len(await kernel.apply(state.tables(base)))
@@ -144,7 +145,7 @@ def leave_between_phases(there: There, held: Tables, next_one: Tables, rng: Rand
 
 
 async def hold_the_last(there: There, ground: Flooded, state: State) -> int:
-    kernel = Kernel(there, FakeConnections(), ground.base, SystemClock())
+    kernel = Kernel(there, FakeConnections(), FakeResidence(), ground.base, SystemClock())
     try:
         await kernel.adopt()
         ground.held = state.tables(ground.base)

@@ -6,6 +6,7 @@ Two nodes of a laboratory, and the operator on a host outside. Knows the operato
 import asyncio
 import itertools
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -47,6 +48,8 @@ class WholePath:
         self._authority, self._reviews = Authority(), FakeReviews()
         self._stack = AsyncExitStack()
         self._versions = itertools.count(1)
+        self._enforcers: dict[str, subprocess.Popen[bytes]] = {}
+        self._flags: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
         self.laboratory = self._stack.enter_context(Laboratory(network=self._network))
@@ -69,6 +72,7 @@ class WholePath:
         task = asyncio.create_task(self._loop.run(synced))
         self._stack.callback(task.cancel)
         for name in NODES:
+            self._prepare(name)
             self._start(name)
         await self.settled()
         return self
@@ -98,6 +102,14 @@ class WholePath:
         for name in names:
             self._tell_gone(Kind.POLICY, objects.policy(name))
 
+    async def restart_enforcer(self, name: str) -> None:
+        """A node's enforcer is killed, and another is started once it is gone."""
+        self._enforcers[name].kill()
+        await asyncio.to_thread(self._enforcers[name].wait)
+        while self.streams.statuses().get(name) is not None:  # noqa: ASYNC110 - a stream that ends sets no event
+            await asyncio.sleep(EVERY)
+        self._start(name)
+
     async def settled(self) -> None:
         """Return when every node has acknowledged what was told."""
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -125,17 +137,20 @@ class WholePath:
             and all(one.current for one in statuses.values())
         )
 
-    def _start(self, name: str) -> None:
-        node = self.laboratory.add_node(name)
-        log = self._stack.enter_context((self._directory / f"{name}.log").open("wb")).fileno()
+    def _prepare(self, name: str) -> None:
+        self.laboratory.add_node(name)
         links = ",".join(self.laboratory.pod_interfaces)
         folder = self._directory / name
         folder.mkdir()
         site = Site(folder, self._address)
         site.give_ca(self._authority.pem)
         site.give_token(self._reviews.mint(name))
-        flags = ("--node", name, *site.flags(), "--pod-interfaces", links)
-        self.laboratory.spawn(node.namespace, [*ENFORCER, *flags], stdout=log, stderr=log)
+        self._flags[name] = ("--node", name, *site.flags(), "--pod-interfaces", links)
+
+    def _start(self, name: str) -> None:
+        namespace, command = self.laboratory.nodes[name].namespace, [*ENFORCER, *self._flags[name]]
+        with (self._directory / f"{name}.log").open("ab") as log:
+            self._enforcers[name] = self.laboratory.spawn(namespace, command, stdout=log, stderr=log)
 
     def _tell(self, kind: Kind, tree: dict[str, Any]) -> None:
         self.store.put(kind, self._next(tree))
