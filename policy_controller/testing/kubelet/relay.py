@@ -51,6 +51,12 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._passing, return_exceptions=True)
 
+    def lead_to(self, host: str, port: int) -> None:
+        """From now on it leads elsewhere; connections that stand end."""
+        self._upstream = (host, port)
+        for task in self._passing:
+            task.cancel()
+
     def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer), name="relay")
         self._passing.add(task)
