@@ -40,10 +40,16 @@ EVERY: Final = 0.005
 
 
 class WholePath:
-    """An operator's store and two enforcers; an async context manager. `directory` is for what enforcers are given."""
+    """An operator's store and two enforcers; an async context manager. `directory` is for what enforcers are given.
 
-    def __init__(self, directory: Path, network: NetworkKind) -> None:
+    In a laboratory of the caller's, which has the nodes, the operator is not there from the beginning: `serve` starts it.
+    """
+
+    def __init__(
+        self, directory: Path, network: NetworkKind | Laboratory, debounce_seconds: float = DEBOUNCE
+    ) -> None:
         self._network = network
+        self._debounce = debounce_seconds
         self._directory = directory
         self._authority, self._reviews = Authority(), FakeReviews()
         self._stack = AsyncExitStack()
@@ -52,21 +58,24 @@ class WholePath:
         self._flags: dict[str, tuple[str, ...]] = {}
 
     async def __aenter__(self) -> Self:
-        self.laboratory = self._stack.enter_context(Laboratory(network=self._network))
+        if isinstance(self._network, Laboratory):
+            self.laboratory = self._network
+        else:
+            self.laboratory = self._stack.enter_context(Laboratory(network=self._network))
         self.prober = await self._stack.enter_async_context(Prober())
         self.store, self.streams = Store(), NodeStreams()
         enforcers = Enforcers(NAMESPACE, "policy-enforcer")
         reviewer = Reviewer(self._reviews, self.store, enforcers, SystemClock(), today)
-        server = EnforcementServer(self.streams, reviewer, SystemClock())
-        self._loop = CompileLoop(self.store, self.streams, SystemClock(), DEBOUNCE)
+        self._server = EnforcementServer(self.streams, reviewer, SystemClock())
+        self._loop = CompileLoop(self.store, self.streams, SystemClock(), self._debounce)
         self.store.subscribe(self._loop.wake)
         self.streams.subscribe(self._loop.wake)
         self._tell(Kind.NAMESPACE, objects.namespace("shop"))
-        where, certificate = self.laboratory.add_outside("operator"), self._authority.certificate()
-        self._address = HostPort(str(where.addresses[0]), 9473)
-        with inside(where.namespace):
-            await server.start(self._address, lambda: certificate)
-        self._stack.push_async_callback(server.stop)
+        self._where = self.laboratory.add_outside("operator")
+        self._address = HostPort(str(self._where.addresses[0]), 9473)
+        later = isinstance(self._network, Laboratory)
+        if not later:
+            await self.serve()
         synced = asyncio.Event()
         synced.set()
         task = asyncio.create_task(self._loop.run(synced))
@@ -74,8 +83,20 @@ class WholePath:
         for name in NODES:
             self._prepare(name)
             self._start(name)
-        await self.settled()
+        if not later:
+            await self.settled()
         return self
+
+    async def serve(self) -> None:
+        """The operator is there from now on."""
+        certificate = self._authority.certificate()
+        with inside(self._where.namespace):
+            await self._server.start(self._address, lambda: certificate)
+        self._stack.push_async_callback(self._server.stop)
+
+    async def go_away(self) -> None:
+        """The operator is there no more."""
+        await self._server.stop()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -138,7 +159,8 @@ class WholePath:
         )
 
     def _prepare(self, name: str) -> None:
-        self.laboratory.add_node(name)
+        if name not in self.laboratory.nodes:
+            self.laboratory.add_node(name)
         links = ",".join(self.laboratory.pod_interfaces)
         folder = self._directory / name
         folder.mkdir()
