@@ -10,9 +10,6 @@ from typing import Final
 from compilers.model.words import Address
 from policy_controller.enforcer.residence import Residents
 
-LOOK_SECONDS: Final = 1.0
-"""Between two looks while gates of departed pods stay."""
-
 MOST_DEPARTED: Final = 1024
 """Addresses whose gates may stay; of more, the longest departed go. A node has room for fewer pods."""
 
@@ -45,7 +42,7 @@ class Departed:
             if seen is None:
                 links[address] = before
                 continue
-            now = seen.get(address, NOT_SEEN)
+            now = seen.links.get(address, NOT_SEEN)
             left = now & before if before else now
             if left:
                 links[address] = left

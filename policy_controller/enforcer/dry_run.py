@@ -16,6 +16,7 @@ from compilers.nftables.words import TableFamily
 from policy_controller.enforcer.comparison import holds_base, with_base
 from policy_controller.enforcer.credentials import Way
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates
+from policy_controller.enforcer.newcomers import NO_NEWCOMERS
 from policy_controller.enforcer.reach import setback
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.stream import enforce_call
@@ -44,7 +45,7 @@ async def dry_run(node: str, way: Way, nft: Nft, base: Base, gates: UnknownGates
             failed = setback(error.code(), error.details() or "", channel.get_state())
             raise NoSnapshotError(f"no stream to {way}: {failed.sentence}") from error
     rule_set = session.judge(decode_operator(message)).rule_set
-    closed = gates.closed(Knowledge.CURRENT, rule_set, NOBODY, 0.0)
+    closed = gates.closed(Knowledge.CURRENT, rule_set, NOBODY, NO_NEWCOMERS, 0.0)
     return await asyncio.to_thread(lambda: _text(nft, base, render(rule_set, base, closed)))
 
 

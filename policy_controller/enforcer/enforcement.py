@@ -11,18 +11,18 @@ from typing import Final
 
 from compilers.model.words import Address
 from compilers.nftables.base import CLOSED_UNKNOWN, Base
-from compilers.nftables.departed import departing, with_departed
+from compilers.nftables.departed import departing, known, with_departed
 from compilers.nftables.render import Slots, Tables, render, render_empty, with_slots
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
-from policy_controller.enforcer.departed import LOOK_SECONDS, NONE, Departed
+from policy_controller.enforcer.departed import NONE, Departed
 from policy_controller.enforcer.found import ended_since, has_pods
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
 from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
 from policy_controller.enforcer.metrics import Metrics
-from policy_controller.enforcer.residence import Residents
+from policy_controller.enforcer.presence import Presence
 from policy_controller.enforcer.session import NotAcceptedError, Session, generation_of
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_operator
@@ -96,10 +96,7 @@ class Enforcement:
         """The same for a walk that only tries again."""
         self._failed_walks = 0
         self._adopted = False
-        self._look_again = clock.now()
-        """When the node is looked at again for pods that left the API."""
-        self._blind = False
-        """Whether the last look could not tell who is there."""
+        self._presence = Presence(kernel, clock)
 
     @property
     def session(self) -> Session:
@@ -140,6 +137,8 @@ class Enforcement:
         if has_pods(self._standing.tables):
             self._session.found_pods()
             log.info("adopted the tables of an earlier enforcer")
+        # Who is there already is no newcomer: what the operator says first is of them.
+        await self._presence.look(known(self._standing.told))
         async with self._turn:
             await self._settle()
 
@@ -161,6 +160,11 @@ class Enforcement:
         """The stream is gone: the rules stay, and unknown addresses are judged anew."""
         self._metrics.connected(0)
         self._session.end_stream()
+        self._changed.set()
+
+    def note_links(self) -> None:
+        """Links of the node have come or gone, and pods with them."""
+        self._presence.note_links()
         self._changed.set()
 
     async def receive(self, message: pb.OperatorMessage) -> NodeMessage:
@@ -187,13 +191,14 @@ class Enforcement:
         failures = 0
         while True:
             now = self._clock.now()
-            waits = [self._gates.next_opening(self._standing.waiting, now)]
+            waits = [
+                self._gates.next_opening(self._standing.waiting, self._presence.newcomers, now),
+                self._presence.next_look(self._standing.departed),
+            ]
             if self._trouble is not None:
                 waits.append(_pause(failures))
             if self._ending:
                 waits.append(self._walk_again - now)
-            if self._standing.departed.links:
-                waits.append(self._look_again - now)
             await wait_for(
                 self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
             )
@@ -207,7 +212,7 @@ class Enforcement:
         """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
         value = await asyncio.to_thread(decode_operator, message)
         candidate = await asyncio.to_thread(self._session.judge, value)
-        standing = await self._beside_departed(await asyncio.to_thread(self._standing_of, candidate.rule_set))
+        standing = await self._standing_of(candidate.rule_set)
         phases = await self._apply(standing.tables)
         if isinstance(value, SnapshotMessage):
             await self._verify(standing.tables)
@@ -231,45 +236,26 @@ class Enforcement:
         self._changed.set()
         return ack
 
-    def _standing_of(self, rule_set: RuleSet) -> Standing:
-        """What the kernel should hold once a rule set is the operator's last word."""
-        now = self._clock.now()
-        waiting = self._standing.waiting.after(rule_set, now)
-        closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, now)
-        slots = dict.fromkeys(closed, CLOSED_UNKNOWN)
-        tables = render(rule_set, self._base, closed)
-        return Standing(tables, slots, waiting, tables)
-
-    async def _beside_departed(self, standing: Standing) -> Standing:
-        """The same beside gates of pods that it names no more and that are still on the node."""
+    async def _standing_of(self, rule_set: RuleSet) -> Standing:
+        """What the kernel should hold once a rule set is the operator's last word, beside gates of pods that have departed."""
         held = self._standing
-        leaving = departing(held.tables, standing.told)
-        if not leaving:
-            return standing
-        departed = held.departed.after(leaving, await self._residents())
-        tables = with_departed(standing.told, held.tables, departed.addresses, self._base)
-        return replace(standing, tables=tables, departed=departed)
+        told = await asyncio.to_thread(render, rule_set, self._base)
+        leaving, departed = departing(held.tables, told), NONE
+        if leaving or self._presence.sought:
+            departed = held.departed.after(leaving, await self._presence.look(known(told)))
+        now = self._clock.now()
+        waiting = held.waiting.after(rule_set, now)
+        closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, self._presence.newcomers, now)
+        slots = dict.fromkeys(closed, CLOSED_UNKNOWN)
+        tables = with_departed(told, held.tables, departed.addresses, self._base)
+        return Standing(with_slots(tables, slots), slots, waiting, told, departed)
 
     async def _departed_now(self) -> Departed:
-        """Which departed pods are still on the node; looks only now and then, and only once the operator has spoken."""
+        """Which departed pods are still on the node, looked for now and then."""
         departed = self._standing.departed
-        if not departed.links or self._clock.now() < self._look_again:
+        if self._presence.next_look(departed) != 0.0:
             return departed
-        return departed.after(departed.links, await self._residents())
-
-    async def _residents(self) -> Residents | None:
-        self._look_again = self._clock.now() + LOOK_SECONDS
-        try:
-            seen = await self._kernel.residents()
-        except OSError as error:
-            if not self._blind:
-                log.warning(
-                    "gates of pods that left stay: who is on the node cannot be told: %s", error.strerror
-                )
-            self._blind = True
-            return None
-        self._blind = False
-        return seen
+        return departed.after(departed.links, await self._presence.look(known(self._standing.told)))
 
     def _stand(self, standing: Standing) -> frozenset[Address]:
         """The kernel holds it; returns the addresses of departed pods that are no more."""
@@ -292,6 +278,7 @@ class Enforcement:
             knowledge,
             held.rule_set if held is not None else None,
             standing.waiting,
+            self._presence.newcomers,
             self._clock.now(),
         )
         untold = knowledge is Knowledge.STALE

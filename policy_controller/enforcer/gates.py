@@ -11,6 +11,7 @@ from typing import Final
 
 from compilers.model.words import Direction
 from compilers.ruleset.rule_set import RuleSet
+from policy_controller.enforcer.newcomers import Newcomers
 
 BOTH: Final = frozenset(Direction)
 NEITHER: Final[frozenset[Direction]] = frozenset()
@@ -58,7 +59,12 @@ class UnknownGates:
     wait_seconds: float = 30.0
 
     def closed(
-        self, knowledge: Knowledge, rule_set: RuleSet | None, waiting: Waiting, now: float
+        self,
+        knowledge: Knowledge,
+        rule_set: RuleSet | None,
+        waiting: Waiting,
+        newcomers: Newcomers,
+        now: float,
     ) -> frozenset[Direction]:
         """The directions in which unknown addresses are dropped now. `rule_set` None: what is in force was adopted."""
         if knowledge is Knowledge.NOTHING:
@@ -67,22 +73,34 @@ class UnknownGates:
             return BOTH
         if rule_set is None:
             return NEITHER
-        return frozenset(
+        if knowledge is Knowledge.CURRENT and self._untold(waiting, newcomers, now):
+            # What the operator has said is behind what runs: it may be isolated like any other pod of the node.
+            directions = frozenset(one.direction for one in rule_set.classes.values())
+        else:
+            directions = NEITHER
+        return directions | frozenset(
             direction
             for direction in Direction
             if any(self._closes(waiting.since.get(pod.uid), now) for pod in rule_set.waiting(direction))
         )
 
-    def next_opening(self, waiting: Waiting, now: float) -> float | None:
+    def next_opening(self, waiting: Waiting, newcomers: Newcomers, now: float) -> float | None:
         """Seconds until a pod has waited too long to close anything further; None when none will."""
-        left = [
-            since + self.wait_seconds - now for since in waiting.since.values() if self._closes(since, now)
-        ]
+        seen = (*waiting.since.values(), *newcomers.since.values())
+        left = [since + self.wait_seconds - now for since in seen if self._closes(since, now)]
         return min(left, default=None)
 
     def overdue(self, waiting: Waiting, now: float) -> tuple[str, ...]:
         """Uids of pods that have waited too long to close anything further, sorted."""
         return tuple(sorted(uid for uid, since in waiting.since.items() if not self._closes(since, now)))
+
+    def _untold(self, waiting: Waiting, newcomers: Newcomers, now: float) -> bool:
+        """Whether more pods have come than the operator has told of: of those that wait, one may be behind each link."""
+        awaited, come = (
+            sum(self._closes(one, now) for one in since.values())
+            for since in (waiting.since, newcomers.since)
+        )
+        return come > awaited
 
     def _closes(self, since: float | None, now: float) -> bool:
         # A pod nobody has noted as waiting has just been seen: it closes.

@@ -18,6 +18,7 @@ from policy_controller.enforcer.health import Health, serving
 from policy_controller.enforcer.interfaces import Link
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.late_interfaces import late_findings, until_late
+from policy_controller.enforcer.link_news import follow_links
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
 from policy_controller.enforcer.reach import Reach
@@ -41,13 +42,14 @@ async def live(
     """
     clock, metrics = SystemClock(), Metrics()
     reach = Reach(metrics)
-    kernel = Kernel(nft, connections, LinkedNamespaces(), base, clock)
+    kernel = Kernel(nft, connections, LinkedNamespaces(pod_interfaces), base, clock)
     enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
 
     async def enforce() -> None:
         await enforcement.adopt()
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
+            group.create_task(follow_links(enforcement.note_links))
             group.create_task(follow(settings.way, enforcement, reach, clock, SystemRandom()))
 
     detected = settings.pod_interfaces is None

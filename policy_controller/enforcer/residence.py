@@ -14,6 +14,8 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 from typing import Final, Protocol, Self
@@ -33,8 +35,8 @@ ATTRIBUTE: Final = struct.Struct("=HH")
 """struct nlattr: length, type."""
 NUMBER: Final = struct.Struct("=i")
 ATTRIBUTE_TYPE: Final = 0x3FFF
-LINK_NAMESPACE: Final = 37
-"""IFLA_LINK_NETNSID: the namespace of a link's other end."""
+LINK_NAME, LINK_MASTER, LINK_NAMESPACE = 3, 10, 37
+"""IFLA_IFNAME, IFLA_MASTER, IFLA_LINK_NETNSID: the namespace of a link's other end."""
 IFA_ADDRESS, IFA_LOCAL, IFA_TARGET_NAMESPACE = 1, 2, 10
 STRICT: Final = 12
 """NETLINK_GET_STRICT_CHK: without it the kernel does not look at the attributes of what is asked, and lists its own."""
@@ -51,8 +53,24 @@ RECEIVED: Final = 1 << 17
 ANSWER_SECONDS: Final = 10.0
 MAKE: Final[Mapping[int, type[Address]]] = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
 
-Residents = Mapping[Address, frozenset[int]]
-"""For each address the links of the node (by index, which no later link gets) that lead to the namespaces that have it."""
+
+@dataclass(frozen=True, slots=True)
+class Residents:
+    """One look. `links`: for each address the links of the node that lead to the namespaces that have it.
+
+    `pods`: those links on which pods are met, also of namespaces without an address. A link is its index, which no later
+    one gets.
+    """
+
+    links: Mapping[Address, frozenset[int]] = field(default_factory=dict)
+    pods: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    namespace: int
+    name: str
+    master: int | None
 
 
 class Residence(Protocol):
@@ -64,27 +82,36 @@ class Residence(Protocol):
 
 
 class LinkedNamespaces:
-    """The kernel's, of the network namespace in which the calling thread is."""
+    """The kernel's, of the network namespace in which the calling thread is; `patterns` as BaseSettings takes them."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = patterns
 
     def look(self) -> Residents:
         """See Residence. Takes some 50 µs a namespace."""
         with _Netlink() as netlink:
             for _ in range(MOST_LISTINGS - 1):
                 with suppress(InterruptedError):
-                    return _residents(netlink)
-            return _residents(netlink)
+                    return _residents(netlink, self._patterns)
+            return _residents(netlink, self._patterns)
 
 
-def _residents(netlink: "_Netlink") -> Residents:
+def _residents(netlink: "_Netlink", patterns: tuple[str, ...]) -> Residents:
     found: dict[Address, set[int]] = {}
-    links = netlink.links()
-    for namespace in sorted(set(links.values())):
-        there = {link for link, led_to in links.items() if led_to == namespace}
+    names, links = netlink.links()
+    pods = (
+        index
+        for index, link in links.items()
+        for name in (link.name, names.get(link.master, ""))
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
+    for namespace in sorted({link.namespace for link in links.values()}):
+        there = {index for index, link in links.items() if link.namespace == namespace}
         for address in netlink.addresses(namespace):
             found.setdefault(address, set()).update(there)
             if len(found) > MOST_ADDRESSES:
                 raise OSError(errno.E2BIG, f"there are more than {MOST_ADDRESSES} addresses")
-    return {address: frozenset(links) for address, links in found.items()}
+    return Residents({address: frozenset(there) for address, there in found.items()}, frozenset(pods))
 
 
 class _Netlink:
@@ -104,15 +131,18 @@ class _Netlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def links(self) -> dict[int, int]:
-        """Each link that leads to another namespace, and the kernel's number for that."""
+    def links(self) -> tuple[dict[int | None, str], dict[int, _Link]]:
+        """The names of all links, and those links that lead to another namespace."""
+        names: dict[int | None, str] = {}
         found = {}
         for body in self._ask(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
             _, _, index, _, _ = LINK.unpack_from(body)
-            namespace = dict(_attributes(body, LINK.size)).get(LINK_NAMESPACE)
-            if namespace is not None:
-                (found[index],) = NUMBER.unpack(namespace)
-        return found
+            parts = dict(attributes(body, LINK.size))
+            names[index] = parts[LINK_NAME].rstrip(b"\0").decode("utf-8", "replace")
+            if LINK_NAMESPACE in parts:
+                master = NUMBER.unpack(parts[LINK_MASTER])[0] if LINK_MASTER in parts else None
+                found[index] = _Link(NUMBER.unpack(parts[LINK_NAMESPACE])[0], names[index], master)
+        return names, found
 
     def addresses(self, namespace: int) -> Iterator[Address]:
         """Every address in a namespace; none when it has gone meanwhile."""
@@ -120,7 +150,7 @@ class _Netlink:
         try:
             for body in self._ask(RTM_GETADDR, ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + wanted):
                 family, *_ = ADDRESS.unpack_from(body)
-                parts = dict(_attributes(body, ADDRESS.size))
+                parts = dict(attributes(body, ADDRESS.size))
                 # On a point-to-point link IFA_ADDRESS is the other end's.
                 packed = parts.get(IFA_LOCAL, parts.get(IFA_ADDRESS))
                 if family in MAKE and packed is not None:
@@ -153,7 +183,7 @@ class _Netlink:
                 return
 
 
-def _attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+def attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:
     """Type (without flags) and content of each attribute from `start` on."""
     while start + ATTRIBUTE.size <= len(body):
         length, kind = ATTRIBUTE.unpack_from(body, start)

@@ -15,6 +15,8 @@ class FakeResidence:
 
     def __init__(self, held: Mapping[Address, int] | None = None) -> None:
         self.held: Mapping[Address, int] = held or {}
+        self.bare: frozenset[int] = frozenset()
+        """Links of pods whose namespaces have no address yet."""
         self.fails = False
         """Whether it cannot be told."""
 
@@ -22,4 +24,5 @@ class FakeResidence:
         """Who is there now. Raises OSError when that cannot be told."""
         if self.fails:
             raise OSError(errno.EACCES, "Permission denied")
-        return {address: frozenset({link}) for address, link in self.held.items()}
+        links = {address: frozenset({link}) for address, link in self.held.items()}
+        return Residents(links, frozenset(self.held.values()) | self.bare)

@@ -10,7 +10,9 @@ from compilers.model.words import Address
 from compilers.nftables.departed import departing
 from compilers.ruleset.digest import digest_of
 from policy_controller.enforcer import departed
-from policy_controller.enforcer.departed import LOOK_SECONDS, NONE, Departed
+from policy_controller.enforcer.departed import NONE, Departed
+from policy_controller.enforcer.presence import LOOK_SECONDS
+from policy_controller.enforcer.residence import Residents
 from policy_controller.enforcer.tests.operator_double import until
 from policy_controller.enforcer.tests.states import ONE, TWO, WEB_ISOLATED, WEB_SUCCEEDED, pod, rule_set
 from policy_controller.enforcer.tests.test_connections import addresses, connection
@@ -154,8 +156,12 @@ def test_of_too_many_departed_the_longest_departed_go(monkeypatch: pytest.Monkey
 
 def test_an_address_is_followed_by_the_links_by_which_it_was_seen_first() -> None:
     (one,) = addresses_from(0, 1)
-    held = NONE.after([one], {one: frozenset({1, 2})})
-    assert held.after([one], {one: frozenset({2, 3})}) == Departed({one: frozenset({2})})
-    assert held.after([one], {one: frozenset({3})}) == NONE
+
+    def seen(*links: int) -> Residents:
+        return Residents({one: frozenset(links)})
+
+    held = NONE.after([one], seen(1, 2))
+    assert held.after([one], seen(2, 3)) == Departed({one: frozenset({2})})
+    assert held.after([one], seen(3)) == NONE
     # It could not be told at first: then whoever is seen is taken for it.
-    assert NONE.after([one], None).after([one], {one: frozenset({3})}) == Departed({one: frozenset({3})})
+    assert NONE.after([one], None).after([one], seen(3)) == Departed({one: frozenset({3})})

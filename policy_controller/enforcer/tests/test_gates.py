@@ -13,6 +13,7 @@ from policy_controller.enforcer.gates import (
     UnknownPods,
     Waiting,
 )
+from policy_controller.enforcer.newcomers import NO_NEWCOMERS, Newcomers
 from policy_controller.enforcer.tests.states import (
     NOBODY_ISOLATED,
     OUT,
@@ -61,7 +62,7 @@ def test_unknown_addresses_are_dropped_as_knowledge_waiting_pods_and_the_setting
     now: float,
     closed: frozenset[Direction],
 ) -> None:
-    assert gates.closed(knowledge, held, waiting, now) == closed
+    assert gates.closed(knowledge, held, waiting, NO_NEWCOMERS, now) == closed
 
 
 def test_a_pod_waits_from_when_it_was_first_seen_without_an_address() -> None:
@@ -74,8 +75,43 @@ def test_a_pod_waits_from_when_it_was_first_seen_without_an_address() -> None:
 
 def test_the_next_opening_is_that_of_the_pod_that_has_waited_longest_and_not_too_long() -> None:
     waiting = Waiting({"a": 0.0, "b": 10.0, "c": 20.0})
-    assert DROP.next_opening(waiting, 20) == 10
-    assert DROP.next_opening(waiting, 30) == 10
-    assert DROP.next_opening(waiting, 45) == 5
-    assert DROP.next_opening(waiting, 50) is None
+    assert DROP.next_opening(waiting, NO_NEWCOMERS, 20) == 10
+    assert DROP.next_opening(waiting, NO_NEWCOMERS, 30) == 10
+    assert DROP.next_opening(waiting, NO_NEWCOMERS, 45) == 5
+    assert DROP.next_opening(waiting, NO_NEWCOMERS, 50) is None
     assert DROP.overdue(waiting, 45) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("held", "waiting", "newcomers", "knowledge", "closed"),
+    [
+        pytest.param(WEB_ISOLATED, NOBODY, {7: 100.0}, Knowledge.CURRENT, INGRESS, id="as pods of the node"),
+        pytest.param(
+            NOBODY_ISOLATED, NOBODY, {7: 100.0}, Knowledge.CURRENT, NEITHER, id="nobody is isolated"
+        ),
+        pytest.param(WEB_ISOLATED, SINCE_100, {7: 100.0}, Knowledge.CURRENT, NEITHER, id="it was told of"),
+        pytest.param(
+            WEB_ISOLATED, SINCE_100, {7: 100.0, 8: 101.0}, Knowledge.CURRENT, INGRESS, id="one of two was"
+        ),
+        pytest.param(
+            WEB_ISOLATED,
+            Waiting({"old": 0.0}),
+            {7: 100.0},
+            Knowledge.CURRENT,
+            INGRESS,
+            id="one waits too long",
+        ),
+        pytest.param(WEB_ISOLATED, NOBODY, {7: 60.0}, Knowledge.CURRENT, NEITHER, id="it came long ago"),
+        pytest.param(WEB_ISOLATED, NOBODY, {7: 100.0}, Knowledge.STALE, NEITHER, id="the setting decides"),
+    ],
+)
+def test_pods_that_run_before_anybody_told_of_them_close_where_the_node_isolates(
+    held: RuleSet,
+    waiting: Waiting,
+    newcomers: dict[int, float],
+    knowledge: Knowledge,
+    closed: frozenset[Direction],
+) -> None:
+    came = Newcomers(newcomers, frozenset())
+    assert ALLOW.closed(knowledge, held, waiting, came, 101.0) == closed
+    assert ALLOW.next_opening(NOBODY, came, 101.0) == (29.0 if newcomers[7] == 100.0 else None)

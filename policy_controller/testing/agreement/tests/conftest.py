@@ -30,6 +30,7 @@ NETWORKS: Final[Mapping[str, tuple[Networks, Networks]]] = {
     "test_cluster_rows": (ONE, EVERY),
     "test_moved_addresses": (ONE, EVERY),
     "test_departed_pods": (ONE, EVERY),
+    "test_pod_starts": (ONE, EVERY),
     "test_first_install": (ONE, EVERY),
     # Ways that only neighbours on a bridge have to each other, and their counterpart.
     "test_doors": (BRIDGES, BRIDGES),

@@ -171,6 +171,7 @@ async def test_gates_of_a_pod_that_left_stay_while_it_runs_and_through_a_restart
         await one.closed_pairs()
 
 
+@pytest.mark.whole
 async def test_a_pod_that_left_would_be_open_without_its_gates(path: WholePath) -> None:
     async with village(path) as one:
         path.tell_no_pod(one.gone)
@@ -199,6 +200,7 @@ async def test_gates_go_when_the_pod_goes_and_a_later_pod_with_the_address_is_op
         assert await one.passes(later, one.far)
 
 
+@pytest.mark.whole
 async def test_an_address_that_another_pod_has_at_once_is_judged_by_that_pods_policies(
     path: WholePath,
 ) -> None:

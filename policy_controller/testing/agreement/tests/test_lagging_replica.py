@@ -207,6 +207,7 @@ async def test_an_enforcer_that_changes_to_a_lagging_replica_keeps_what_it_has_a
         assert "older" in (tmp_path / "enforcer.log").read_text()
 
 
+@pytest.mark.whole
 async def test_a_replica_that_starts_from_a_stale_list_is_not_followed_back(
     tmp_path: Path, record_property: Record
 ) -> None:

@@ -109,6 +109,10 @@ class WholePath:
         tree["status"] = {"phase": phase, "podIPs": [{"ip": str(address)} for address in pod.addresses]}
         self._tell(Kind.POD, tree)
 
+    def tell_bound(self, name: str, node: str, app: str) -> None:
+        """The API shows a pod that is bound to a node and has no address yet; its name is its uid."""
+        self._tell(Kind.POD, objects.pod(name, node=node, labels={"app": app}, uid=name))
+
     def tell_no_pod(self, pod: Pod) -> None:
         """The API shows the pod no more."""
         self._tell_gone(Kind.POD, objects.pod(pod.name, uid=pod.name))
@@ -130,6 +134,14 @@ class WholePath:
         while self.streams.statuses().get(name) is not None:  # noqa: ASYNC110 - a stream that ends sets no event
             await asyncio.sleep(EVERY)
         self._start(name)
+
+    async def nodes_noticed(self) -> None:
+        """Return when every node drops what it does not know, since nobody tells it any more."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        for node in self.laboratory.nodes.values():
+            while "log-unknown" not in _slot(node.namespace):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(EVERY)
 
     async def settled(self) -> None:
         """Return when every node has acknowledged what was told."""
@@ -183,6 +195,12 @@ class WholePath:
     def _next(self, tree: dict[str, Any]) -> dict[str, Any]:
         tree["metadata"]["resourceVersion"] = str(next(self._versions))
         return tree
+
+
+def _slot(namespace: str) -> str:
+    words = ("nft", "list", "chain", "inet", "policy-controller", "unknown-egress")
+    with inside(namespace):
+        return subprocess.run(words, text=True, capture_output=True, check=True).stdout  # noqa: S603 - a fixed program
 
 
 def _remembers(namespace: str, pod: Pod) -> bool:
