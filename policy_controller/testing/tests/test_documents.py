@@ -13,8 +13,10 @@ import nft_templates
 from compilers.compile import Compiler
 from compilers.model.words import Direction
 from compilers.nftables.base import BaseSettings, base_tables
+from compilers.nftables.departed import departing, with_departed
 from compilers.nftables.render import render, with_slots
 from compilers.nftables.writer import write
+from compilers.ruleset.rule_set import RuleSet
 from policy_controller.controller.settings import TABLE as OPERATOR
 from policy_controller.enforcer.settings import TABLE as ENFORCER
 from policy_controller.testing.examples import load_example
@@ -155,7 +157,9 @@ def test_every_line_of_the_table_that_is_shown_is_what_a_node_holds() -> None:
     )
     rule_set = Compiler(load_example(ROOT / "examples" / SHOWN_EXAMPLE).cluster).node(SHOWN_NODE)
     closed = render(rule_set, base, frozenset(Direction))
-    tables = (*closed.each(), with_slots(closed, base.closed_untold).inet)
+    nobody = render(RuleSet.of(SHOWN_NODE), base)
+    departed = with_departed(nobody, closed, departing(closed, nobody), base)
+    tables = (*closed.each(), with_slots(closed, base.closed_untold).inet, departed.inet)
     text = (ROOT / "docs" / "nftables.md").read_text()
     shown = [found["text"] for found in FENCE.finditer(text) if found["language"] == "nft"]
 
