@@ -17,10 +17,10 @@ from policy_controller.testing.api_server.faults import (
     Verb,
     What,
 )
-from policy_controller.testing.installation.installation import OPERATOR, Ending
+from policy_controller.testing.installation.installation import OPERATOR, Ending, InstallationError
 from policy_controller.testing.installation.settings import EnforcerSettings
 from policy_controller.testing.installation.tests.rounds import ALL, ENFORCERS, Record, record
-from policy_controller.testing.installation.tests.town import NODES, TCP_PORT, UDP_PORT, Town
+from policy_controller.testing.installation.tests.town import NAMESPACE, NODES, TCP_PORT, UDP_PORT, Town
 from policy_controller.testing.laboratory import NetworkKind, Pod, inside
 from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Prober, Transport
 
@@ -81,12 +81,13 @@ async def test_an_operator_that_comes_back_says_nothing_before_it_knows_all(
 async def test_while_the_operator_is_away_known_pods_keep_all_and_unknown_pods_have_what_the_setting_says(
     town: Town, unknown_pods: str, record_property: Record
 ) -> None:
+    # It is there before the enforcers are: of one that comes later they would wait to be told.
+    stranger = await town.build_pod("stranger", NODES[0])
     for name in ENFORCERS:
         await town.installation.end(name, Ending.TERM)
         await town.installation.begin(name, EnforcerSettings(unknown_pods=unknown_pods))
     await town.in_force()
     async with Prober() as prober:
-        stranger = await town.build_pod("stranger", NODES[0])
         prober.listen(Listener(stranger.namespace, stranger.name, (TCP_PORT,), (UDP_PORT,)))
         with await town.probing() as probing:
             await every(prober, knocks(town, stranger), Outcome.ACCEPTED)
@@ -129,6 +130,30 @@ async def every(prober: Prober, probes: list[Probe], outcome: Outcome) -> None:
     async with asyncio.timeout(WITHIN):
         while {result.outcome for result in await prober.run(probes)} != {outcome}:
             pass
+
+
+async def test_a_pod_that_left_the_api_stays_gated_by_an_enforcer_with_the_rights_of_the_manifests(
+    town: Town,
+) -> None:
+    source = town.laboratory.pods["api"]
+    leaver = await town.add_pod("leaver", NODES[0])
+    await town.in_force()
+    async with Prober() as prober:
+        prober.listen(Listener(leaver.namespace, leaver.name, (TCP_PORT,), (UDP_PORT,)))
+        probes = [
+            Probe(Endpoint(source.namespace), address, transport, port)
+            for address in leaver.addresses
+            for transport, port in ((Transport.TCP, TCP_PORT), (Transport.UDP, UDP_PORT))
+        ]
+        await every(prober, probes, Outcome.TIMED_OUT)
+        await town.api.delete("Pod", NAMESPACE, leaver.name)
+        # Its gates are none of those that the cluster compiles to: what all is in force again shows is that they have gone.
+        with pytest.raises(InstallationError, match="have passed"):
+            await town.installation.in_force(await town.cluster(), seconds=2)
+        results = await prober.run(probes)
+        assert {result.outcome for result in results} == {Outcome.TIMED_OUT}
+    await asyncio.to_thread(town.laboratory.remove_pod, leaver)
+    await town.in_force()
 
 
 def nft(town: Town, command: str) -> None:
