@@ -18,6 +18,7 @@ from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.departed import NONE, Departed
+from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
 from policy_controller.enforcer.found import ended_since, has_pods
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
 from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
@@ -37,12 +38,6 @@ RETRY_SECONDS: Final = (0.0, 0.1, 0.5, 2.0)
 PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
 """Refusals that may pass by waiting; others are tried once more, from what is read."""
 
-LONGEST_WAIT: Final = 30.0
-
-WALK_PAUSE: Final = 10.0
-"""How many times as long as a walk over the kernel's connections took there is none after it: rules wait for few."""
-
-LONGEST_WALK_PAUSE: Final = 1.0
 SHOWN_DIFFERENCES: Final = 5
 
 
@@ -87,14 +82,7 @@ class Enforcement:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
-        self._ending: frozenset[Address] = frozenset()
-        """Addresses whose connections must end and may not all have."""
-        self._lingering: ConnectionsError | None = None
-        self._walk_allowed = clock.now()
-        """When the kernel's connections may be walked over again; endings that come before share that walk."""
-        self._walk_again = clock.now()
-        """The same for a walk that only tries again."""
-        self._failed_walks = 0
+        self._endings = Endings(kernel, clock, metrics)
         self._adopted = False
         self._presence = Presence(kernel, clock)
 
@@ -116,7 +104,7 @@ class Enforcement:
     @property
     def lingering(self) -> ConnectionsError | None:
         """Why connections of addresses that changed hands may go on, or None when none does."""
-        return self._lingering
+        return self._endings.lingering
 
     def overdue(self) -> tuple[str, ...]:
         """Uids of pods that have had no address for longer than they may close unknown addresses."""
@@ -145,8 +133,7 @@ class Enforcement:
     async def finish(self) -> None:
         """End the connections that still must, since nobody will remember them."""
         async with self._turn:
-            if self._ending:
-                await self._walk()
+            await self._endings.finish()
 
     def begin_stream(self) -> Hello:
         """A stream to the operator begins; what to say first."""
@@ -194,18 +181,17 @@ class Enforcement:
             waits = [
                 self._gates.next_opening(self._standing.waiting, self._presence.newcomers, now),
                 self._presence.next_look(self._standing.departed),
+                self._endings.next_walk(),
             ]
             if self._trouble is not None:
-                waits.append(_pause(failures))
-            if self._ending:
-                waits.append(self._walk_again - now)
+                waits.append(pause(failures))
             await wait_for(
                 self._changed, self._clock, min((wait for wait in waits if wait is not None), default=None)
             )
             self._changed.clear()
             async with self._turn:
                 await self._settle(await self._departed_now())
-                await self._end_connections(frozenset())
+                await self._endings.end(frozenset())
             failures = failures + 1 if self._trouble is not None else 0
 
     async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
@@ -223,7 +209,7 @@ class Enforcement:
         ended |= self._stand(standing)
         ack = self._session.commit(candidate)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
-        await self._end_connections(ended)
+        await self._endings.end(ended)
         rule_set = candidate.rule_set
         self._metrics.in_force(candidate.number, len(rule_set.pods), len(standing.waiting.since))
         log.log(
@@ -294,39 +280,7 @@ class Enforcement:
             self._trouble = error
             log.error("the kernel does not hold what it should: %s", plain(str(error)))
             return
-        self._ending |= self._stand(standing)
-
-    async def _end_connections(self, addresses: frozenset[Address]) -> None:
-        """End the connections of these addresses and of those for which it failed before; a failure is tried again.
-
-        Soon after a long walk over all connections they are only noted, and keep_gates ends them together. What is in
-        force does not depend on it, so a generation is acked also when it fails.
-        """
-        self._ending |= addresses
-        due = self._walk_allowed if addresses else self._walk_again
-        if self._ending and self._clock.now() >= due:
-            await self._walk()
-
-    async def _walk(self) -> None:
-        begin, retry = self._clock.now(), 0.0
-        try:
-            count = await self._kernel.end_connections(self._ending)
-        except ConnectionsError as error:
-            self._lingering = error
-            retry = _pause(self._failed_walks)
-            self._failed_walks += 1
-            self._metrics.connections_lingered()
-            log.error("connections that should have ended may go on, trying again: %s", plain(str(error)))
-            return
-        finally:
-            end = self._clock.now()
-            self._walk_allowed = end + min(WALK_PAUSE * (end - begin), LONGEST_WALK_PAUSE)
-            self._walk_again = max(self._walk_allowed, end + retry)
-        self._metrics.connections_ended(count)
-        # Most nodes hold none: every node hears of every address of the cluster.
-        level = logging.INFO if count else logging.DEBUG
-        log.log(level, "ended %d connections of %d addresses that changed hands", count, len(self._ending))
-        self._ending, self._lingering, self._failed_walks = frozenset(), None, 0
+        self._endings.owe(self._stand(standing))
 
     async def _apply(self, tables: Tables) -> tuple[Phase, ...]:
         """Apply, trying again as long as that may help. Raises KernelError."""
@@ -358,9 +312,3 @@ class Enforcement:
             raise KernelError(
                 "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
             )
-
-
-def _pause(failures: int) -> float:
-    """Seconds until the next attempt after so many that failed."""
-    # A power of 1024 is no float any more, and a kernel may refuse for days.
-    return min(2.0 ** min(failures, 10), LONGEST_WAIT)

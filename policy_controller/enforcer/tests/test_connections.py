@@ -10,7 +10,7 @@ import pytest
 from compilers.model.words import Address
 from compilers.nftables.render import render, render_empty
 from compilers.ruleset.rule_set import RuleSet
-from policy_controller.enforcer.enforcement import WALK_PAUSE
+from policy_controller.enforcer.endings import WALK_PAUSE
 from policy_controller.enforcer.found import ended_since, has_pods
 from policy_controller.enforcer.tests.operator_double import DEADLINE, until
 from policy_controller.enforcer.tests.states import (
