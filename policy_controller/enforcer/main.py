@@ -24,6 +24,7 @@ from policy_controller.enforcer.interfaces import detect
 from policy_controller.enforcer.libnftables import BindingMissingError, LibNft
 from policy_controller.enforcer.lifecycle import live
 from policy_controller.enforcer.preflight import Weight, findings, kernel_findings
+from policy_controller.enforcer.residence import LinkedNamespaces
 from policy_controller.enforcer.session import NotAcceptedError
 from policy_controller.enforcer.settings import TABLE, Settings
 from policy_controller.enforcer.surroundings import look_around
@@ -85,7 +86,7 @@ def _run(settings: Settings, mode: str | None) -> int:
         )
     _preflight(nft, base, interfaces)
     if mode is not None:
-        click.echo(_dry_run(settings, nft, base), nl=False)
+        click.echo(_dry_run(settings, interfaces, nft, base), nl=False)
         return 0
     try:
         return asyncio.run(live(settings, interfaces, nft, Conntrack(), base))
@@ -112,8 +113,9 @@ def _preflight(nft: Nft, base: Base, interfaces: tuple[str, ...]) -> None:
         log.warning("%s", finding.sentence)
 
 
-def _dry_run(settings: Settings, nft: Nft, base: Base) -> str:
+def _dry_run(settings: Settings, interfaces: tuple[str, ...], nft: Nft, base: Base) -> str:
     try:
-        return asyncio.run(dry_run(settings.node, settings.way, nft, base, settings.gates))
+        residence = LinkedNamespaces(interfaces)
+        return asyncio.run(dry_run(settings.node, settings.way, nft, residence, base, settings.gates))
     except (NoSnapshotError, NotThereYet, NotAcceptedError, Refused, NftRejectedError, ReadError) as error:
         raise CannotGoOnError(plain(str(error))) from error

@@ -3,12 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from random import SystemRandom
 
 import grpc.aio
 import pytest
 
+from compilers.model.words import Address
 from compilers.nftables.render import render
 from compilers.nftables.table import Table
 from compilers.nftables.transaction import Transaction
@@ -25,7 +27,15 @@ from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.stream import LONGEST_WAIT, SHORTEST_WAIT, Backoff, enforce_call
 from policy_controller.enforcer.tests.node import BASE, node
 from policy_controller.enforcer.tests.operator_double import Site, reserved, serving, until
-from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED, untold
+from policy_controller.enforcer.tests.states import (
+    NODE,
+    WEB,
+    WEB_CHANGED,
+    WEB_ISOLATED,
+    pod,
+    rule_set,
+    untold,
+)
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.testing.fake_residence import FakeResidence
@@ -183,7 +193,7 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
         await kernel.apply(render(held, BASE))
     before = [nft.list_table(family, BASE.inet.name) for family in TableFamily]
     async with serving(site) as operator:
-        running = asyncio.create_task(dry_run(NODE, site.way, nft, BASE, UnknownGates()))
+        running = asyncio.create_task(dry_run(NODE, site.way, nft, FakeResidence(), BASE, UnknownGates()))
         stream, _ = await operator.next_stream()
         saying = asyncio.create_task(stream.say(FIRST))
         text = await running
@@ -198,6 +208,26 @@ async def test_a_dry_run_tells_what_a_snapshot_would_do_and_touches_nothing(
     assert "".join(line for line in text.splitlines(keepends=True) if line[0] != "#") == sent.text
     kernel.close()
     applying.close()
+
+
+async def test_a_dry_run_keeps_gates_of_a_pod_that_left_and_is_still_there(site: Site) -> None:
+    nft, gone = FakeNft(), ip_address("10.0.0.9")
+    kernel = Kernel(nft, FakeConnections(), FakeResidence(), BASE, SystemClock())
+    await kernel.adopt()
+    await kernel.apply(render(rule_set([pod("gone", str(gone), WEB)], [WEB]), BASE))
+    texts = {}
+    for links in ({gone: 7}, dict[Address, int]()):
+        async with serving(site) as operator:
+            dry = dry_run(NODE, site.way, nft, FakeResidence(links), BASE, UnknownGates())
+            running = asyncio.create_task(dry)
+            stream, _ = await operator.next_stream()
+            saying = asyncio.create_task(stream.say(FIRST))
+            texts[bool(links)] = await running
+            saying.cancel()
+    kernel.close()
+    removed = f"delete element inet {BASE.inet.name} ingress4 {{ {gone} }}"
+    assert removed in texts[False]
+    assert removed not in texts[True]
 
 
 class Told(FakeNft):

@@ -21,6 +21,7 @@ from policy_controller.enforcer.tests.operator_double import FIRST_TOKEN, Site, 
 from policy_controller.enforcer.tests.states import NODE, WEB_CHANGED, WEB_ISOLATED
 from policy_controller.testing.credentials import Authority
 from policy_controller.testing.fake_nft import FakeNft
+from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.wire.channel import BEARER, new_server
 from policy_controller.wire.messages import Ack, FreshToken, NodeMessage, SnapshotMessage, Stands
 
@@ -136,7 +137,7 @@ async def test_only_the_operator_is_spoken_to_and_what_else_is_met_is_told_and_c
         assert one.reach.trouble == met.words
         assert f"no stream to {site.way}: {met.words}\n" in caplog.text
         with pytest.raises(NoSnapshotError, match=f": {met.words}$"):
-            await dry_run(NODE, site.way, FakeNft(), BASE, UnknownGates())
+            await dry_run(NODE, site.way, FakeNft(), FakeResidence(), BASE, UnknownGates())
         assert set(one.failures()) == {met.reason}
 
 
