@@ -28,9 +28,8 @@ TCP_PORT, UDP_PORT = 80, 53
 EVERY_MS: Final = 15.0
 LONG: Final = 0.2
 """Seconds for which a pod sends and receives before anybody tells of its address."""
-RUNTIME: Final = 0.1
-"""Seconds from a network that stands to the first process of the pod: a runtime is asked to make the container, and to start it.
-"""
+RUNTIME: Final = 0.25
+"""Seconds from a network that stands to the first process of the pod: a kubelet asks its runtime to make the container, then to start it."""
 SILENCE: Final = 0.08
 """Attentive seconds until nobody answers: a pod of the laboratory answers within one or two thousandths."""
 AT_ONCE: Final = 4
