@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.packets, pytest.mark.timeout(120)]
 TCP_PORT, UDP_PORT = 80, 53
 BRIDGE_CALLS: Final = ("bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables")
 WITHIN: Final = 20.0
-LATER: Final = 0.7
+LATER: Final = 0.4
 """Seconds of probing after each step."""
 
 

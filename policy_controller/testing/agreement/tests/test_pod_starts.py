@@ -147,7 +147,7 @@ async def test_nothing_passes_a_pod_that_starts_where_its_policy_isolates_it(
     if operator is Operator.AWAY:
         await path.go_away()
         await path.nodes_noticed()
-    pods = extent.choose(8, 200)
+    pods = extent.choose(4, 200)
     seen: list[Seen] = []
     for _ in range(pods // AT_ONCE):
         group = [start(path, operator, next(NUMBERS)) for _ in range(AT_ONCE)]

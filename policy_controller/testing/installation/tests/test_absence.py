@@ -149,7 +149,7 @@ async def test_a_pod_that_left_the_api_stays_gated_by_an_enforcer_with_the_right
         await town.api.delete("Pod", NAMESPACE, leaver.name)
         # Its gates are none of those that the cluster compiles to: what all is in force again shows is that they have gone.
         with pytest.raises(InstallationError, match="have passed"):
-            await town.installation.in_force(await town.cluster(), seconds=2)
+            await town.installation.in_force(await town.cluster(), seconds=1.2)
         results = await prober.run(probes)
         assert {result.outcome for result in results} == {Outcome.TIMED_OUT}
     await asyncio.to_thread(town.laboratory.remove_pod, leaver)
