@@ -18,6 +18,7 @@ from policy_controller.clock import SystemClock
 from policy_controller.enforcer.conntrack import Conntrack
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.libnftables import LibNft
+from policy_controller.enforcer.residence import LinkedNamespaces
 from policy_controller.testing.namespaces import PrivateNamespace
 
 PODS: Final = 10_000
@@ -60,7 +61,7 @@ def _in_a_kernel(states: list[Tables]) -> list[float]:
 
 async def _applied(states: list[Tables]) -> list[float]:
     clock = SystemClock()
-    kernel = Kernel(LibNft(), Conntrack(), BASE, clock)
+    kernel = Kernel(LibNft(), Conntrack(), LinkedNamespaces(()), BASE, clock)
     try:
         await kernel.adopt()
         took = []
