@@ -136,6 +136,18 @@ def test_volumes_are_where_the_enforcer_looks_for_its_token_and_its_authorities(
     assert volumes["ca"]["configMap"]["name"] == f"{NAMESPACE}-ca"
 
 
+def test_the_saved_rule_set_outlives_the_pod_and_nothing_else_of_the_node_is_mounted(
+    documents: tuple[Json, ...],
+) -> None:
+    enforcer = chosen(documents, "DaemonSet")
+    (state,) = (volume for volume in pod_of(enforcer)["volumes"] if "hostPath" in volume)
+    assert state["hostPath"]["type"] == "DirectoryOrCreate"
+    mounts = [mount for mount in container_of(enforcer)["volumeMounts"] if not mount.get("readOnly")]
+    assert [(mount["name"], mount["mountPath"]) for mount in mounts] == [
+        (state["name"], default(enforcer_settings.TABLE, "state_directory"))
+    ]
+
+
 # "Pod Security Standards", the level "restricted" and all that is below it, as far as these pods have such fields.
 def beyond_restricted(pod: Json) -> set[str]:
     """What of a pod the level "restricted" refuses."""
@@ -160,7 +172,7 @@ def beyond_restricted(pod: Json) -> set[str]:
 
 @pytest.mark.parametrize(
     ("kind", "beyond"),
-    [("Deployment", set()), ("DaemonSet", {"host namespaces", "capabilities", "root"})],
+    [("Deployment", set()), ("DaemonSet", {"host namespaces", "capabilities", "root", "volumes"})],
     ids=WORKLOADS,
 )
 def test_pod_is_restricted_but_for_what_its_work_needs(

@@ -19,16 +19,17 @@ from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.departed import NONE, Departed
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
-from policy_controller.enforcer.found import ended_since, has_pods
+from policy_controller.enforcer.found import ended_since, has_pods, same_gates
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
 from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.presence import Presence
-from policy_controller.enforcer.session import NotAcceptedError, Session, generation_of
+from policy_controller.enforcer.session import Generation, NotAcceptedError, Session, generation_of
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_operator
 from policy_controller.wire.messages import Hello, NackCause, NodeMessage, SnapshotMessage
 from policy_controller.wire.refused import Refused, plain
+from policy_controller.wire.saved import Flaw
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ RETRY_SECONDS: Final = (0.0, 0.1, 0.5, 2.0)
 
 PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
 """Refusals that may pass by waiting; others are tried once more, from what is read."""
+
+RESTORE_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
+"""Waits between attempts to put the saved rule set in force, when a node starts and its kernel is busy with others."""
 
 SHOWN_DIFFERENCES: Final = 5
 
@@ -85,6 +89,8 @@ class Enforcement:
         self._endings = Endings(kernel, clock, metrics)
         self._adopted = False
         self._presence = Presence(kernel, clock)
+        self.committed: Final = asyncio.Event()
+        """Set at each commit; whoever waits for it clears it."""
 
     @property
     def session(self) -> Session:
@@ -110,21 +116,25 @@ class Enforcement:
         """Uids of pods that have had no address for longer than they may close unknown addresses."""
         return self._gates.overdue(self._standing.waiting, self._clock.now())
 
-    async def adopt(self) -> None:
-        """Take over what is in the kernel; tries until it succeeds."""
-        wait = 1.0
-        while not self._adopted:
+    async def adopt(self, saved: Generation | None = None) -> None:
+        """Take over what is in the kernel, or put in force what was saved where the kernel knows no pod; until it succeeds."""
+        found = await self._established()
+        standing = None
+        if saved is not None:
+            self._session.stood_for(saved.stands)
             try:
-                self._standing = Standing.found(await self._kernel.adopt())
-                self._trouble, self._adopted = None, True
+                standing = await self._restored(found, saved)
             except KernelError as error:
-                self._trouble = error
-                log.error("the tables cannot be adopted, trying again in %.0f s: %s", wait, plain(str(error)))
-                await self._clock.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
-        if has_pods(self._standing.tables):
+                self._metrics.saved_refused(Flaw.KERNEL)
+                log.error(
+                    "the saved rule set is not used: the kernel does not take it: %s", plain(str(error))
+                )
+                found = await self._established()
+        if standing is None and has_pods(found):
             self._session.found_pods()
             log.info("adopted the tables of an earlier enforcer")
+        self._standing = standing or Standing.found(found)
+        self._trouble, self._adopted = None, True
         # Who is there already is no newcomer: what the operator says first is of them.
         await self._presence.look(known(self._standing.told))
         async with self._turn:
@@ -194,6 +204,55 @@ class Enforcement:
                 await self._endings.end(frozenset())
             failures = failures + 1 if self._trouble is not None else 0
 
+    async def _established(self) -> Tables:
+        """What the kernel holds once the base stands in it; tries until it does."""
+        wait = 1.0
+        while True:
+            try:
+                return await self._kernel.adopt()
+            except KernelError as error:
+                self._trouble = error
+                log.error("the tables cannot be adopted, trying again in %.0f s: %s", wait, plain(str(error)))
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+
+    async def _restored(self, found: Tables, saved: Generation) -> Standing | None:
+        """What is in force once the saved rule set is; None when what was found is later. Raises KernelError."""
+        waiting = NOBODY.after(saved.rule_set, self._clock.now())
+        slots = self._slots(Knowledge.STALE, saved.rule_set, waiting)
+        kept = await asyncio.to_thread(render, saved.rule_set, self._base)
+        pods = has_pods(found)
+        # Until the operator has spoken, all stay that the tables say have departed.
+        departed = NONE.after(departing(found, kept), None)
+        tables = with_departed(kept, found, departed.addresses, self._base)
+        if pods and not await asyncio.to_thread(same_gates, found, tables):
+            log.info("the tables of the kernel are later than the saved rule set")
+            return None
+        standing = Standing(with_slots(tables, slots), slots, waiting, kept, departed)
+        await self._apply_patiently(standing.tables)
+        self._session.resume(saved)
+        self._metrics.in_force(saved.number, len(saved.rule_set.pods), len(waiting.since))
+        log.info(
+            "the saved rule set %s: %d pods",
+            "is what the kernel holds" if pods else "is in force again",
+            len(saved.rule_set.pods),
+        )
+        return standing
+
+    async def _apply_patiently(self, tables: Tables) -> None:
+        """Apply, for longer than usual: without it the node is open, and nobody waits for an answer. Raises KernelError."""
+        for wait in RESTORE_SECONDS:
+            try:
+                await self._apply(tables)
+                return
+            except KernelError as error:
+                if error.reason not in PASSING:
+                    raise
+                self._trouble = error
+                log.warning("the saved rule set is not in force yet: %s", plain(str(error)))
+            await self._clock.sleep(wait)
+        await self._apply(tables)
+
     async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
         """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
         value = await asyncio.to_thread(decode_operator, message)
@@ -208,6 +267,7 @@ class Enforcement:
         # What they had opened since they left is nobody's any more, nor the next owner's of the address.
         ended |= self._stand(standing)
         ack = self._session.commit(candidate)
+        self.committed.set()
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
         rule_set = candidate.rule_set
@@ -253,6 +313,12 @@ class Enforcement:
         self._standing, self._trouble = standing, None
         return before - now
 
+    def _slots(self, knowledge: Knowledge, rule_set: RuleSet | None, waiting: Waiting) -> Slots:
+        """What closes for unknown addresses now; `rule_set` None: what is in force was adopted."""
+        closed = self._gates.closed(knowledge, rule_set, waiting, self._presence.newcomers, self._clock.now())
+        untold = knowledge is Knowledge.STALE
+        return {one: self._base.closed_untold[one] if untold else CLOSED_UNKNOWN for one in closed}
+
     async def _settle(self, departed: Departed | None = None) -> None:
         """Close and open for unknown addresses as it should be now, and mend what did not succeed before.
 
@@ -260,15 +326,7 @@ class Enforcement:
         """
         held = self._session.in_force
         standing, knowledge = self._standing, self._session.knowledge
-        closed = self._gates.closed(
-            knowledge,
-            held.rule_set if held is not None else None,
-            standing.waiting,
-            self._presence.newcomers,
-            self._clock.now(),
-        )
-        untold = knowledge is Knowledge.STALE
-        slots = {one: self._base.closed_untold[one] if untold else CLOSED_UNKNOWN for one in closed}
+        slots = self._slots(knowledge, held.rule_set if held is not None else None, standing.waiting)
         departed = standing.departed if departed is None else departed
         if slots == standing.slots and departed == standing.departed and self._trouble is None:
             return

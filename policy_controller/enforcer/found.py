@@ -4,12 +4,14 @@ Knows known addresses and gates. A gate leads to its pod's own chain, which is n
 with two chains is one of two pods. Knows nothing of rule sets, nor of pods of other nodes: tables do not name them.
 """
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from compilers.model.words import Address, Family
 from compilers.nftables.plan import KNOWN
-from compilers.nftables.render import GATE_MAP, Tables
+from compilers.nftables.render import GATE_MAP, Tables, with_slots
+from policy_controller.enforcer.comparison import differences
 
 GATES: Final = frozenset(f"{gate}{family.value}" for gate in GATE_MAP.values() for family in Family)
 
@@ -18,6 +20,15 @@ def has_pods(tables: Tables) -> bool:
     """Whether some address has a gate or is known as a pod's."""
     gates = (one.elements for one in tables.inet.maps if one.declaration.name in GATES)
     return bool(_known(tables)) or any(gates)
+
+
+def same_gates(found: Tables, kept: Tables) -> bool:
+    """Whether the tables that were found are those of a rule set, but for unknown addresses and the door for frames.
+
+    Those follow from what an enforcer knows, and from the rest; so does what `found` may have lost of them.
+    """
+    closed, desired = with_slots(found, {}), with_slots(kept, {})
+    return not differences(replace(closed, bridge=desired.bridge), desired)
 
 
 def ended_since(found: Tables, now: Tables) -> frozenset[Address]:

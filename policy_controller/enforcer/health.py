@@ -18,6 +18,7 @@ from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding
 from policy_controller.enforcer.reach import Reach
+from policy_controller.enforcer.saving import Saving
 from policy_controller.wire.channel import HostPort
 from policy_controller.wire.refused import plain
 
@@ -45,6 +46,7 @@ class Health:
     enforcement: Enforcement
     kernel: Kernel
     reach: Reach
+    saving: Saving
     metrics: Metrics
     look: Callable[[], Awaitable[tuple[Finding, ...]]]
     tasks: Mapping[str, "asyncio.Task[Any]"]
@@ -56,6 +58,12 @@ class Health:
                 return f"the task that has to {name} has ended"
         if self.kernel.busy_seconds() > HUNG_SECONDS:
             return f"the kernel has not answered for {self.kernel.busy_seconds():.0f} s"
+        if not self.enforcement.adopted:
+            # What the node had is in force before anybody hears that its enforcer lives.
+            trouble = self.enforcement.trouble
+            return "the tables have not been established yet" + (
+                f": {plain(str(trouble))}" if trouble else ""
+            )
         return None
 
     async def not_ready(self) -> str | None:
@@ -71,8 +79,6 @@ class Health:
             return f"the kernel does not hold what it should: {plain(str(self.enforcement.trouble))}"
         if self.enforcement.lingering is not None:
             return f"connections that should have ended may go on: {plain(str(self.enforcement.lingering))}"
-        if not self.enforcement.adopted:
-            return "the table has not been established yet"
         refused = self.enforcement.session.refused
         if refused is not None:
             return f"generation {refused.generation} is not in force: {refused.object}: {refused.reason}"
@@ -80,6 +86,10 @@ class Health:
         if sentence is None or self.reach.trouble is None:
             return sentence
         return f"{sentence} ({self.reach.trouble})"
+
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody should mend although the node enforces what it should: no restart and no other node mends it."""
+        return () if self.saving.trouble is None else (self.saving.trouble,)
 
 
 KNOWLEDGE_SENTENCES: Final[Mapping[Knowledge, str | None]] = {
@@ -93,13 +103,14 @@ def application(health: Health) -> web.Application:
     """/healthz, /readyz and /metrics."""
 
     async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.not_alive())
+        return _answer(health.not_alive(), health.warnings())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(await health.not_ready())
+        return _answer(await health.not_ready(), health.warnings())
 
     async def metrics(_: web.Request) -> web.Response:
         health.metrics.overdue(len(health.enforcement.overdue()))
+        health.metrics.unsaved(health.saving.failing_seconds())
         return web.Response(body=health.metrics.text(), headers={"Content-Type": METRICS_TYPE})
 
     served = web.Application()
@@ -121,5 +132,6 @@ async def serving(health: Health, endpoint: HostPort) -> AsyncIterator[tuple[str
         yield bound
 
 
-def _answer(reason: str | None) -> web.Response:
-    return web.Response(text="ok\n") if reason is None else web.Response(text=f"{reason}\n", status=503)
+def _answer(reason: str | None, warnings: tuple[str, ...]) -> web.Response:
+    lines = (reason or "ok", *(f"warning: {sentence}" for sentence in warnings))
+    return web.Response(text="".join(f"{line}\n" for line in lines), status=200 if reason is None else 503)

@@ -13,7 +13,9 @@ from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
 from policy_controller.clock import SystemClock
 from policy_controller.enforcer.conntrack import Connections
+from policy_controller.enforcer.disk import StateDirectory
 from policy_controller.enforcer.enforcement import Enforcement
+from policy_controller.enforcer.gates import Knowledge
 from policy_controller.enforcer.health import Health, serving
 from policy_controller.enforcer.interfaces import Link
 from policy_controller.enforcer.kernel import Kernel
@@ -23,6 +25,7 @@ from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
 from policy_controller.enforcer.reach import Reach
 from policy_controller.enforcer.residence import LinkedNamespaces
+from policy_controller.enforcer.saving import Saving
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.settings import Settings
 from policy_controller.enforcer.stream import follow
@@ -43,13 +46,16 @@ async def live(
     clock, metrics = SystemClock(), Metrics()
     reach = Reach(metrics)
     kernel = Kernel(nft, connections, LinkedNamespaces(pod_interfaces), base, clock)
-    enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
+    session = Session(settings.node)
+    enforcement = Enforcement(kernel, base, session, settings.gates, clock, metrics)
+    saving = Saving(StateDirectory(settings.state_directory), settings.node, clock, metrics)
 
     async def enforce() -> None:
-        await enforcement.adopt()
+        await enforcement.adopt(await saving.read())
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
             group.create_task(follow_links(enforcement.note_links))
+            group.create_task(saving.keep(enforcement.committed, lambda: session.in_force))
             group.create_task(follow(settings.way, enforcement, reach, clock, SystemRandom()))
 
     detected = settings.pod_interfaces is None
@@ -73,7 +79,7 @@ async def live(
     tasks: list[asyncio.Task[Any]] = [enforcing, stopping]
     if detected:
         tasks.append(asyncio.create_task(detect_again()))
-    health = Health(enforcement, kernel, reach, metrics, look, {"enforce": enforcing})
+    health = Health(enforcement, kernel, reach, saving, metrics, look, {"enforce": enforcing})
     try:
         async with serving(health, settings.listen):
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -85,4 +91,27 @@ async def live(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await enforcement.finish()
+        await saving.finish(session.in_force)
+        await asyncio.to_thread(kernel.close)
+
+
+async def restore(
+    settings: Settings, pod_interfaces: tuple[str, ...], nft: Nft, connections: Connections, base: Base
+) -> bool:
+    """Put in force what was saved, where the kernel knows no pod, and end; whether it stands, or nothing was saved."""
+    clock, metrics = SystemClock(), Metrics()
+    session = Session(settings.node)
+    saving = Saving(StateDirectory(settings.state_directory), settings.node, clock, metrics)
+    kernel = Kernel(nft, connections, LinkedNamespaces(pod_interfaces), base, clock)
+    enforcement = Enforcement(kernel, base, session, settings.gates, clock, metrics)
+    try:
+        saved = await saving.read()
+        if saved is None:
+            if not saving.refused:
+                log.info("nothing was saved in %s", settings.state_directory)
+            return not saving.refused
+        await enforcement.adopt(saved)
+        return session.knowledge is not Knowledge.NOTHING
+    finally:
+        saving.close()
         await asyncio.to_thread(kernel.close)

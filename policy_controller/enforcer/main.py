@@ -22,7 +22,7 @@ from policy_controller.enforcer.dry_run import NoSnapshotError, dry_run
 from policy_controller.enforcer.health import ListenError
 from policy_controller.enforcer.interfaces import detect
 from policy_controller.enforcer.libnftables import BindingMissingError, LibNft
-from policy_controller.enforcer.lifecycle import live
+from policy_controller.enforcer.lifecycle import live, restore
 from policy_controller.enforcer.preflight import Weight, findings, kernel_findings
 from policy_controller.enforcer.residence import LinkedNamespaces
 from policy_controller.enforcer.session import NotAcceptedError
@@ -49,6 +49,12 @@ class CannotGoOnError(Exception):
 @takes_settings(TABLE)
 @click.option(
     "--dry-run", "mode", flag_value="dry-run", help="Print what the first snapshot would change, and end."
+)
+@click.option(
+    "--restore",
+    "mode",
+    flag_value="restore",
+    help="Put the saved rule set in force if the kernel knows no pod, and end.",
 )
 def main(settings: Settings, mode: str | None) -> None:
     """Enforce NetworkPolicy on this node, as the operator says."""
@@ -85,9 +91,11 @@ def _run(settings: Settings, mode: str | None) -> int:
             "started on this node may not reach it"
         )
     _preflight(nft, base, interfaces)
-    if mode is not None:
+    if mode == "dry-run":
         click.echo(_dry_run(settings, interfaces, nft, base), nl=False)
         return 0
+    if mode == "restore":
+        return 0 if asyncio.run(restore(settings, interfaces, nft, Conntrack(), base)) else 1
     try:
         return asyncio.run(live(settings, interfaces, nft, Conntrack(), base))
     except ListenError as error:

@@ -8,9 +8,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from policy_controller.enforcer.disk import DiskTrouble
 from policy_controller.enforcer.kernel import Phase
 from policy_controller.enforcer.obstacles import Obstacle
 from policy_controller.wire.messages import NackCause
+from policy_controller.wire.saved import Flaw
 
 PREFIX: Final = "policy_enforcer"
 SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -73,6 +75,38 @@ class Metrics:
             "Addresses of isolated pods that left the API and are still on the node: their gates stay",
             registry=self._registry,
         )
+        self._saves = Histogram(
+            f"{PREFIX}_save_seconds",
+            "Time to write the saved rule set",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._saved_bytes = Gauge(
+            f"{PREFIX}_saved_bytes",
+            "Size of the saved rule set as it was last written",
+            registry=self._registry,
+        )
+        self._unsaved = Gauge(
+            f"{PREFIX}_unsaved_seconds",
+            "For how long writing the saved rule set has failed; 0 while it does not",
+            registry=self._registry,
+        )
+        self._save_failures = Counter(
+            f"{PREFIX}_save_failures",
+            "Attempts to write the saved rule set that failed",
+            ["reason"],
+            registry=self._registry,
+        )
+        self._saved_refused = Counter(
+            f"{PREFIX}_saved_refused",
+            "Saved rule sets that were found and not used",
+            ["reason"],
+            registry=self._registry,
+        )
+        for trouble in DiskTrouble:
+            self._save_failures.labels(trouble.value)
+        for flaw in Flaw:
+            self._saved_refused.labels(flaw.value)
         for cause in NackCause:
             self._nacks.labels(cause.value)
         for obstacle in Obstacle:
@@ -121,6 +155,23 @@ class Metrics:
     def stream_failed(self, obstacle: Obstacle) -> None:
         """A stream to the operator has ended or did not come about."""
         self._failures.labels(obstacle.value).inc()
+
+    def saved(self, seconds: float, size: int) -> None:
+        """What is in force was written to its file of so many bytes."""
+        self._saves.observe(seconds)
+        self._saved_bytes.set(size)
+
+    def save_failed(self, trouble: DiskTrouble) -> None:
+        """It could not be written."""
+        self._save_failures.labels(trouble.value).inc()
+
+    def unsaved(self, seconds: float) -> None:
+        """Writing it has failed for so long."""
+        self._unsaved.set(seconds)
+
+    def saved_refused(self, flaw: Flaw) -> None:
+        """A saved rule set was found and must not be used."""
+        self._saved_refused.labels(flaw.value).inc()
 
     def overdue(self, pods: int) -> None:
         """So many pods have been without an address for too long to close unknown addresses."""

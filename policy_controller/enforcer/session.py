@@ -1,7 +1,8 @@
 """What the operator has said, what of it is in force, and what is answered.
 
 Knows generations, what they stand for, and digests. Pure: no I/O and no clock; whether the kernel took a generation is
-told to it. Outlives streams, so that a reconnect never leads back to older policy.
+told to it. Outlives streams, and is told what was in force before it, so that neither a reconnect nor a restart leads
+back to older policy.
 """
 
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Session:
     def __init__(self, node: str) -> None:
         self._node = node
         self._in_force: Generation | None = None
+        self._stood = Stands()
+        """What the latest known of all that was ever in force here stands for."""
         self._found_pods = False
         self._received = 0
         self._applied = 0
@@ -76,7 +79,7 @@ class Session:
 
     @property
     def in_force(self) -> Generation | None:
-        """What the operator said and the kernel has committed; None before the first time."""
+        """What an operator said and the kernel has committed, now or before this enforcer; None when nobody knows."""
         return self._in_force
 
     @property
@@ -97,6 +100,14 @@ class Session:
         """An earlier enforcer's tables were adopted, and they hold pods."""
         self._found_pods = True
 
+    def stood_for(self, stands: Stands) -> None:
+        """Something that stands for this was in force here before this enforcer: nothing older may be."""
+        self._stood = stands
+
+    def resume(self, saved: Generation) -> None:
+        """The kernel holds what was in force before this enforcer, as it was saved."""
+        self._in_force, self._stood = saved, saved.stands
+
     def begin_stream(self) -> Hello:
         """A stream begins: its generations count from 1. What this end says first."""
         self.end_stream()
@@ -116,12 +127,11 @@ class Session:
                 NackCause.INVALID, "generation", f"is {message.generation}, {self._received} was before it"
             )
         self._received = message.generation
-        held = self._in_force
-        if held is not None and message.stands.is_behind(held.stands):
+        if message.stands.is_behind(self._stood):
             raise NotAcceptedError(
                 NackCause.OLDER,
                 "stands",
-                f"{_text(message.stands)} is older than {_text(held.stands)}, in force",
+                f"{_text(message.stands)} is older than {_text(self._stood)}, which was in force",
             )
         if isinstance(message, SnapshotMessage):
             return self._of_snapshot(message)
@@ -129,7 +139,7 @@ class Session:
 
     def commit(self, generation: Generation) -> Ack:
         """The kernel has committed what `judge` returned."""
-        self._in_force = generation
+        self._in_force, self._stood = generation, generation.stands
         self._applied, self._refused = generation.number, None
         return Ack(generation.number, generation.digest)
 

@@ -58,6 +58,11 @@ class Settings:
         "Token of this pod's service account, for the audience `policy-controller`; read at every connection.",
         "/var/run/policy-controller/token/token",
     )
+    state_directory: Path = setting(
+        kinds.DIRECTORY,
+        "Directory in which the rule set in force is saved: it must outlive this pod, and nobody else may write there.",
+        "/var/lib/policy-controller",
+    )
     listen: HostPort = setting(
         kinds.HOST_PORT, "Where `/healthz`, `/readyz` and `/metrics` are.", "127.0.0.1:9470"
     )

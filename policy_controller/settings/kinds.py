@@ -138,6 +138,7 @@ def _take_names(value: object) -> tuple[str, ...]:
 
 TEXT: Final = textual("TEXT", _not_empty)
 FILE: Final = textual("FILE", _path)
+DIRECTORY: Final = textual("DIRECTORY", _path)
 HOST_PORT: Final = textual("HOST:PORT", HostPort.parse)
 NODE_NAME: Final = textual("NAME", legal.subdomain)
 NAMESPACE: Final = textual("NAME", legal.namespace)

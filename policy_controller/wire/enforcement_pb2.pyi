@@ -191,7 +191,7 @@ class Hello(_message.Message):
     node: _builtins.str
     @_builtins.property
     def in_force(self) -> Global___InForce:
-        """Absent: this enforcer has applied nothing since it started, whatever it found in the kernel."""
+        """Absent: this enforcer has applied nothing since it started, and does not know of what it found in the kernel."""
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -244,7 +244,7 @@ class InForce(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     STANDS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
-    """Of the stream that brought it: generations of two streams do not compare."""
+    """Of the stream that brought it, perhaps to an enforcer before this one: generations of two streams do not compare."""
     digest: _builtins.bytes
     """16 bytes, big-endian."""
     @_builtins.property

@@ -34,7 +34,7 @@ class Stands:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What a node enforces as it says hello; the generation is of the stream that brought it."""
+    """What a node enforces as it says hello; the generation is of the stream that brought it, perhaps to an earlier enforcer."""
 
     generation: int
     digest: int
@@ -43,7 +43,7 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A node introduces itself. `in_force` None: it has applied nothing since it started."""
+    """A node introduces itself. `in_force` None: it has applied nothing since it started, nor does it know what was before."""
 
     node: str
     in_force: InForce | None = None

@@ -29,6 +29,7 @@ FENCE: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTI
 NODES: Final = ("node-a", "node-b")
 REGISTRY: Final = "registry.example.com"
 SECONDS: Final = 60.0
+ON_ITS_DISK: Final = 'mount --bind "$0" /var/lib && exec "$@"'
 
 
 def blocks(page: str, title: str, language: str = "") -> list[str]:
@@ -45,9 +46,18 @@ class Admin:
     folder: Path
     environment: Mapping[str, str]
 
+    def kept_on(self, node: Node) -> Path:
+        """What is /var/lib on a node."""
+        return self.folder / "volumes" / "disks" / node.name / "var" / "lib"
+
     async def does(self, script: str, node: Node | None = None) -> str:
-        """What it prints, here or on a node; every command must end well."""
-        there = () if node is None else ("ip", "netns", "exec", node.namespace)
+        """What it prints, here or on a node, which has a disk of its own; every command must end well."""
+        there: tuple[str | Path, ...] = ()
+        if node is not None:
+            disk = self.kept_on(node)
+            disk.mkdir(parents=True, exist_ok=True)
+            # `ip netns exec` makes a mount namespace too.
+            there = ("ip", "netns", "exec", node.namespace, "sh", "-c", ON_ITS_DISK, disk)
         process = await asyncio.create_subprocess_exec(
             *there,
             "/bin/bash",
@@ -116,8 +126,10 @@ async def test_the_pages_lead_from_an_empty_cluster_to_an_installation_and_back(
         await admin.does(uninstall)
         for node in laboratory.nodes.values():
             assert "table inet policy-controller" in await admin.does("nft list tables", node)
+            assert (admin.kept_on(node) / "policy-controller" / "rule-set").exists()
             await admin.does(cleaning, node)
             assert "policy-controller" not in await admin.does("nft list tables", node)
+            assert list(admin.kept_on(node).iterdir()) == []
 
 
 @pytest.mark.whole

@@ -30,6 +30,7 @@ class Site:
 
     def __init__(self, folder: Path, operator: HostPort, server_name: str = SERVER_NAME) -> None:
         self.authority = Authority()
+        self.state = folder / "state"
         self.way = Way(operator, CredentialFiles(folder / "ca.crt", folder / "token", server_name))
         self.give_ca(self.authority.pem)
         self.give_token(FIRST_TOKEN)
@@ -48,6 +49,7 @@ class Site:
         return (
             *("--operator", str(self.way.operator), "--server-name", files.server_name),
             *("--ca", str(files.ca), "--token", str(files.token)),
+            *("--state-directory", str(self.state)),
         )
 
 

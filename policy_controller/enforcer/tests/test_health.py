@@ -22,11 +22,13 @@ from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.obstacles import Obstacle
 from policy_controller.enforcer.preflight import Finding, Weight
 from policy_controller.enforcer.reach import Reach, Setback
+from policy_controller.enforcer.saving import Saving
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.tests.operator_double import DEADLINE, until
 from policy_controller.enforcer.tests.states import NODE, WEB_ISOLATED, base
 from policy_controller.testing.clock import FakeClock
 from policy_controller.testing.fake_connections import FakeConnections
+from policy_controller.testing.fake_disk import FakeDisk
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.testing.fake_residence import FakeResidence
 from policy_controller.wire.channel import HostPort
@@ -64,6 +66,8 @@ class Node:
     kernel: Kernel
     enforcement: Enforcement
     reach: Reach
+    saving: Saving
+    disk: FakeDisk
     task: "asyncio.Task[None]"
     url: str = ""
     missing: list[Finding] = field(default_factory=list)
@@ -87,8 +91,10 @@ async def node() -> AsyncIterator[Node]:
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
     task = asyncio.create_task(asyncio.Event().wait())
     gates = asyncio.create_task(enforcement.keep_gates())
-    one = Node(nft, connections, clock, kernel, enforcement, Reach(metrics), gates)
-    health = Health(enforcement, kernel, one.reach, metrics, one.look, {"enforce": one.task})
+    disk = FakeDisk()
+    saving = Saving(disk, NODE, clock, metrics)
+    one = Node(nft, connections, clock, kernel, enforcement, Reach(metrics), saving, disk, gates)
+    health = Health(enforcement, kernel, one.reach, saving, metrics, one.look, {"enforce": one.task})
     async with serving(health, HostPort("127.0.0.1", 0)) as (host, port):
         one.url = f"http://{host}:{port}"
         try:
@@ -97,12 +103,14 @@ async def node() -> AsyncIterator[Node]:
             nft.go.set()
             task.cancel()
             one.task.cancel()
+            saving.close()
             kernel.close()
 
 
 async def test_a_node_is_ready_once_the_last_word_of_the_operator_is_in_force() -> None:
     async with node() as one:
-        assert await one.ask("/readyz") == (503, "the table has not been established yet\n")
+        assert await one.ask("/readyz") == (503, "the tables have not been established yet\n")
+        assert await one.ask("/healthz") == (503, "the tables have not been established yet\n")
         await one.enforcement.adopt()
         status, text = await one.ask("/readyz")
         assert (status, "every pod is open" in text) == (503, True)
@@ -196,6 +204,24 @@ async def test_a_kernel_that_hangs_makes_a_node_not_ready_and_in_the_end_not_ali
         assert await one.ask("/readyz") == (200, "ok\n")
 
 
+async def test_what_cannot_be_saved_is_told_beside_every_answer_and_nobody_is_restarted_for_it() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        await one.snapshot(1)
+        one.disk.fails_at = 1
+        await one.saving.save(one.enforcement.session.in_force)
+        told = "ok\nwarning: the rule set in force cannot be saved in a disk of the tests: No space left on device\n"
+        assert await one.ask("/healthz") == await one.ask("/readyz") == (200, told)
+        await one.clock.advance(7)
+        text = (await one.ask("/metrics"))[1]
+        assert "policy_enforcer_unsaved_seconds 7.0\n" in text
+        assert 'policy_enforcer_save_failures_total{reason="full"} 1.0\n' in text
+        await one.saving.save(one.enforcement.session.in_force)
+        assert await one.ask("/healthz") == await one.ask("/readyz") == (200, "ok\n")
+        assert "policy_enforcer_unsaved_seconds 0.0\n" in (await one.ask("/metrics"))[1]
+
+
 async def test_a_task_that_has_ended_makes_a_node_not_alive() -> None:
     async with node() as one:
         one.task.cancel()
@@ -227,7 +253,7 @@ async def test_metrics_hold_numbers_and_no_names() -> None:
 async def test_only_an_address_that_cannot_be_listened_on_is_told_as_such() -> None:
     async with node() as one:
         host, port = one.url.removeprefix("http://").split(":")
-        health = Health(one.enforcement, one.kernel, one.reach, Metrics(), one.look, {})
+        health = Health(one.enforcement, one.kernel, one.reach, one.saving, Metrics(), one.look, {})
         with pytest.raises(ListenError, match="address already in use"):
             async with serving(health, HostPort(host, int(port))):
                 pass
@@ -239,6 +265,7 @@ async def test_only_an_address_that_cannot_be_listened_on_is_told_as_such() -> N
 async def test_idle_connections_do_not_keep_a_kubelet_out() -> None:
     async with node() as one:
         host, port = one.url.removeprefix("http://").split(":")
+        await one.enforcement.adopt()
         idle = [await asyncio.open_connection(host, int(port)) for _ in range(3 * MOST_CONNECTIONS)]
 
         assert await one.ask("/healthz") == (200, "ok\n")

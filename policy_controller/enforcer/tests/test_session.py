@@ -9,7 +9,7 @@ from compilers.ruleset.delta import NOTHING, difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.gates import Knowledge
-from policy_controller.enforcer.session import NotAcceptedError, Session
+from policy_controller.enforcer.session import Generation, NotAcceptedError, Session
 from policy_controller.enforcer.tests.states import (
     NOBODY_ISOLATED,
     NODE,
@@ -157,3 +157,28 @@ def test_a_lagging_replica_is_refused_until_it_catches_up(session: Session) -> N
     assert caught.value.cause is NackCause.OLDER
     later = replace(older, generation=2, stands=Stands(10, 10, 11))
     assert session.commit(session.judge(later)) == Ack(2, digest_of(NOBODY_ISOLATED))
+
+
+def test_a_session_that_is_resumed_says_what_it_holds_and_does_not_go_back() -> None:
+    session = Session(NODE)
+    session.resume(Generation(7, STANDS, digest_of(WEB_ISOLATED), WEB_ISOLATED))
+    assert session.knowledge is Knowledge.STALE
+    assert session.begin_stream() == Hello(NODE, InForce(7, digest_of(WEB_ISOLATED), STANDS))
+    with pytest.raises(NotAcceptedError) as caught:
+        session.judge(SnapshotMessage(1, Stands(10, 10, 9), NOBODY_ISOLATED))
+    assert caught.value.cause is NackCause.OLDER
+    # Its generations count anew, and none of them is in force yet.
+    with pytest.raises(NotAcceptedError, match="base_generation: is 7, 0 is in force"):
+        session.judge(replace(GOOD, base_generation=7, generation=8))
+    later = SnapshotMessage(9, Stands(10, 10, 11), NOBODY_ISOLATED)
+    assert session.commit(session.judge(later)) == Ack(9, digest_of(NOBODY_ISOLATED))
+
+
+def test_a_session_that_knows_only_what_something_stood_for_claims_nothing_and_does_not_go_back() -> None:
+    session = Session(NODE)
+    session.stood_for(STANDS)
+    assert session.knowledge is Knowledge.NOTHING
+    assert session.begin_stream() == Hello(NODE)
+    with pytest.raises(NotAcceptedError, match="which was in force"):
+        session.judge(SnapshotMessage(1, Stands(9, 10, 10), NOBODY_ISOLATED))
+    assert session.judge(SnapshotMessage(2, STANDS, NOBODY_ISOLATED)).rule_set == NOBODY_ISOLATED

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -46,7 +47,7 @@ START_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
 GRACE_SECONDS: Final = 10.0
-ADMIN_PORT: Final = 9471
+ADMIN_PORT, ENFORCER_PORT = 9471, 9470
 
 OPERATOR: Final = "operator"
 """The operator's name among the programs."""
@@ -130,6 +131,14 @@ class Installation:
         """What the operator tells of itself on its pod's loopback. Raises OSError, KeyError."""
         _, body = await fetched(self._life(OPERATOR).network, "127.0.0.1", ADMIN_PORT, path)
         return body.decode("utf-8", "replace")
+
+    async def is_alive(self, name: str) -> bool:
+        """Whether an enforcer says of itself that it lives. Raises KeyError."""
+        try:
+            status, _ = await fetched(self._life(name).network, "127.0.0.1", ENFORCER_PORT, "/healthz")
+        except OSError:
+            return False
+        return status == HTTPStatus.OK
 
     async def settled(self, seconds: float = START_SECONDS) -> None:
         """Wait until every pod of the installation is there and ready. Raises InstallationError."""

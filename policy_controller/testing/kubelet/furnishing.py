@@ -9,7 +9,6 @@ import datetime
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -119,11 +118,11 @@ class Furnishing:
 
     def _source(self, volume: Volume) -> str:
         if volume.host_path is not None:
-            path = Path(volume.host_path.path)
+            path = self._places.disk_of(self._spec.node_name) / volume.host_path.path.lstrip("/")
             if volume.host_path.type == "DirectoryOrCreate":
                 path.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                raise MissingError(f"hostPath {path} does not exist")
+                raise MissingError(f"hostPath {volume.host_path.path} does not exist")
             return str(path)
         return str(self.directory / volume.name)
 

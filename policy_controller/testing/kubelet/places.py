@@ -30,6 +30,10 @@ class Places:
     given: set[Address] = field(default_factory=set)
     """Addresses of pods that are there, or being made."""
 
+    def disk_of(self, node: str) -> Path:
+        """What a node has as its file system, where pods mount a part of it: nodes share a machine, not a disk."""
+        return self.directory / "disks" / node
+
     def take_addresses(self, node: Node) -> tuple[Address, ...]:
         """The last ones of the node that nobody has: whoever else puts pods there begins with the first."""
         taken = {address for pod in self.laboratory.pods.values() for address in pod.addresses} | self.given

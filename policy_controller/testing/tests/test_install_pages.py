@@ -11,9 +11,12 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from policy_controller.controller import settings as of_operator
+from policy_controller.enforcer import saving
 from policy_controller.enforcer import settings as of_enforcer
+from policy_controller.enforcer.main import main as enforcer
 
 ROOT: Final = Path(__file__).parents[3]
 PAGES: Final = tuple(ROOT / path for path in ("docs/install.md", "docs/security.md", "manifests/README.md"))
@@ -120,3 +123,19 @@ def test_every_object_that_a_command_names_is_there(kubectl: Path) -> None:
     ]
     assert named
     assert [one for one in named if one not in known] == []
+
+
+def test_the_unit_of_the_host_is_one_that_the_enforcer_understands_and_comes_before_the_kubelet() -> None:
+    text = (ROOT / "docs" / "install.md").read_text()
+    (unit,) = (block["text"] for block in FENCE.finditer(text) if block["language"] == "ini")
+    said = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    program, *flags = shlex.split(said["ExecStart"].replace("%H", "node-1"))
+
+    assert Path(program).name == of_enforcer.TABLE.program
+    result = CliRunner().invoke(enforcer, [*flags, "--print-config"])
+
+    assert result.exit_code == 0, result.output
+    assert "--restore" in flags
+    kept = yaml.safe_load(result.stdout)["stateDirectory"]
+    assert said["ConditionPathExists"] == f"{kept}/{saving.NAME}"
+    assert said["Before"] == "kubelet.service"

@@ -110,7 +110,8 @@ class Street:
     def _enforcer(self, name: str) -> "subprocess.Popen[bytes]":
         told = {"KUBERNETES_SERVICE_HOST": str(API_IP), "KUBERNETES_SERVICE_PORT": str(API_PORT)}
         links = ",".join(self._laboratory.pod_interfaces)
-        flags = ("--node", name, *self._site.flags(), "--pod-interfaces", links)
+        own = ("--node", name, "--state-directory", str(self._folder / f"{name}.state"))
+        flags = (*self._site.flags(), *own, "--pod-interfaces", links)
         with (self._folder / f"{name}.log").open("ab") as log:
             namespace = self._laboratory.nodes[name].namespace
             return self._laboratory.spawn(
@@ -194,7 +195,10 @@ async def test_a_new_operator_takes_over_nodes_that_nobody_told_of_it(
         assert before[NODE_B] is not None
         assert not await street.reaches(new, other.addresses[0], POD_PORT)
         street.start_enforcer(NODE_A)
-        assert await tell(operator, now, 2, (NODE_A,)) == {NODE_A: None}
+        # It is another enforcer than the one that was told, and has read what that one saved.
+        held = (await tell(operator, now, 2, (NODE_A,)))[NODE_A]
+        assert held is not None
+        assert held.stands == Stands(1, 1, 1)
 
         assert await street.reaches(new, API_IP, API_PORT)
         assert await street.reaches(new, other.addresses[0], POD_PORT)
