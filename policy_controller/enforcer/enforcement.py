@@ -18,7 +18,7 @@ from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.found import ended_since, has_pods
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
-from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
+from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion, Phase
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.session import NotAcceptedError, Session, generation_of
 from policy_controller.wire import enforcement_pb2 as pb
@@ -134,6 +134,20 @@ class Enforcement:
         async with self._turn:
             if self._ending:
                 await self._walk()
+
+    async def compare(self, occasion: Occasion) -> tuple[str, ...]:
+        """Compare the kernel with what it should hold and mend what differs, one line each. Raises KernelError."""
+        async with self._turn:
+            # What failed before is in force after this, or keep_gates has something more to try.
+            self._changed.set()
+            try:
+                found = await self._kernel.mend(self._standing.tables, occasion)
+            except KernelError as error:
+                self._trouble = error
+                raise
+            self._metrics.differed(len(found))
+            self._trouble = None
+            return found
 
     def begin_stream(self) -> Hello:
         """A stream to the operator begins; what to say first."""

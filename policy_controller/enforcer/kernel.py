@@ -6,7 +6,9 @@ that thread was started; the event loop never waits for netlink.
 """
 
 import asyncio
-from collections.abc import Callable
+import enum
+import logging
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -16,12 +18,32 @@ from compilers.nftables.base import TABLE, Base
 from compilers.nftables.lexer import ReadError
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
-from compilers.nftables.table import Table
-from compilers.nftables.transaction import Nft, NftRejectedError, Rejection, Transaction, install
+from compilers.nftables.table import Table, TableName
+from compilers.nftables.transaction import (
+    Command,
+    DeleteTable,
+    Nft,
+    NftRejectedError,
+    Rejection,
+    Transaction,
+    install,
+)
 from compilers.nftables.words import InvalidNftError, TableFamily
 from policy_controller.clock import Clock
-from policy_controller.enforcer.comparison import differences, holds_base, only_lacks_set_elements, with_base
+from policy_controller.enforcer.commits import Author
+from policy_controller.enforcer.comparison import (
+    Found,
+    Illegible,
+    amiss,
+    differences,
+    holds_base,
+    leads_to,
+    only_lacks_set_elements,
+)
 from policy_controller.enforcer.conntrack import Connections
+from policy_controller.wire.refused import plain
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -30,6 +52,17 @@ LISTED_AGAIN_SECONDS: Final = 0.2
 
 MOST_LISTINGS: Final = 6
 """How often what is listed may change or lack elements before that is believed."""
+
+
+class Occasion(enum.Enum):
+    """Why the tables are compared with what they should be, and so what is believed."""
+
+    SUSPICION = "suspicion"
+    """Somebody seems to have changed them: one listing is believed, at once. If it was incomplete (LibNft.list_table), what is
+    added is there already, and what should go and was not listed is found by a look soon after.
+    """
+    ROUTINE = "routine"
+    """Nobody is known to have: what is missing from sets must be so for a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +117,7 @@ class Kernel:
         Raises KernelError; the next call then reads first what was left.
         """
         async with self._turn:
-            held = self._held if self._held is not None else await self._settled()
+            held = self._held if self._held is not None else await self._settled(desired)
             return await self._in_thread(lambda: self._apply(held, desired))
 
     async def read_back(self, desired: Tables) -> tuple[str, ...]:
@@ -100,6 +133,20 @@ class Kernel:
                 await self._clock.sleep(LISTED_AGAIN_SECONDS)
                 found = await self._in_thread(lambda: self._read_back(desired))
             return () if found is None else differences(found, desired)
+
+    async def mend(self, desired: Tables, occasion: Occasion) -> tuple[str, ...]:
+        """Read the tables and make them `desired`, whatever somebody made of them; what was other, one line each.
+
+        Nothing is sent when nothing is other. Raises KernelError; the next call then reads first what was left.
+        """
+        if occasion is Occasion.ROUTINE and await self._is_as(desired):
+            return ()
+        async with self._turn:
+            return await self._in_thread(lambda: self._mend(desired))
+
+    async def author(self, ask: Callable[[], Author]) -> Author:
+        """Who the kernel takes the writer for; `ask` is Commits.author."""
+        return await self._in_thread(ask)
 
     async def end_connections(self, addresses: frozenset[Address]) -> int:
         """Delete every connection of these addresses from the kernel's memory; returns how many.
@@ -117,6 +164,13 @@ class Kernel:
         """Wait for the work in hand and end the thread. The tables stay."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
+    async def _is_as(self, desired: Tables) -> bool:
+        try:
+            return not await self.read_back(desired)
+        except KernelError as error:
+            log.warning("the tables cannot be compared, so they are mended: %s", plain(str(error)))
+            return False
+
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         def timed() -> Result:
             self._busy_since = self._clock.now()
@@ -127,12 +181,15 @@ class Kernel:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
-    async def _settled(self) -> Tables:
-        """Read until two listings agree: what is planned from an incomplete one would leave elements that must go."""
-        before = await self._in_thread(lambda: self._read("read"))
+    async def _settled(self, desired: Tables) -> Tables:
+        """Read until two listings agree: what is planned from an incomplete one would leave elements that must go.
+
+        A table that somebody deleted is made as desired at once, since without it every pod is open.
+        """
+        before = await self._in_thread(lambda: self._read("read", desired))
         for _ in range(MOST_LISTINGS - 1):
             await self._clock.sleep(LISTED_AGAIN_SECONDS)
-            after = await self._in_thread(lambda: self._read("read"))
+            after = await self._in_thread(lambda: self._read("read", desired))
             if after == before:
                 return after
             before = after
@@ -152,7 +209,7 @@ class Kernel:
             self._run(
                 "adopt", Transaction(tuple(command for base in missing for command in install(base).commands))
             )
-        self._held = self._read("adopt")
+        self._held = self._read("adopt", render_empty(self._base))
         return self._held
 
     def _apply(self, held: Tables, desired: Tables) -> tuple[Phase, ...]:
@@ -185,15 +242,47 @@ class Kernel:
         self._held = desired
         return None
 
-    def _read(self, phase: str) -> Tables:
-        """The tables, as far as they are there; where someone deleted one, the base is established again."""
-        inet, bridge = self._list(phase)
-        base = render_empty(self._base)
-        if inet is None or bridge is None:
-            lost = [one for one, held in zip(base.each(), (inet, bridge), strict=True) if held is None]
+    def _read(self, phase: str, desired: Tables) -> Tables:
+        """The tables, as far as they are there; one that is not is made as desired."""
+        found = self._list(phase)
+        lost = [one for held, one in zip(found, desired.each(), strict=True) if held is None]
+        if lost:
             self._run(phase, Transaction(tuple(command for one in lost for command in install(one).commands)))
-            inet, bridge = with_base(inet, base.inet), with_base(bridge, base.bridge)
-        return Tables(inet, bridge)
+        inet, bridge = found
+        return Tables(inet or desired.inet, bridge or desired.bridge)
+
+    def _mend(self, desired: Tables) -> tuple[str, ...]:
+        self._held = None
+        pairs = tuple((self._found(one.identity), one) for one in desired.each())
+        lines = tuple(line for held, one in pairs for line in amiss(held, one))
+        if lines:
+            self._rebuild([(held, one) for held, one in pairs if not leads_to(held, one)])
+            inet, bridge = (held if leads_to(held, one) else one for held, one in pairs)
+            try:
+                self._apply(Tables(inet, bridge), desired)
+            except KernelError as error:
+                log.warning("the tables are made anew, since mending them was refused: %s", plain(str(error)))
+                self._rebuild([(self._found(one.identity), one) for one in desired.each()])
+        self._held = desired
+        return lines
+
+    def _rebuild(self, pairs: Iterable[tuple[Found, Table]]) -> None:
+        """Put whole tables in the place of those found, in one transaction: no packet meets anything between."""
+        commands: list[Command] = []
+        for held, one in pairs:
+            if held is not None:
+                commands.append(DeleteTable(one.identity))
+            commands += install(one).commands
+        if commands:
+            self._run("rebuild", Transaction(tuple(commands)))
+
+    def _found(self, table: TableName) -> Found:
+        try:
+            return self._nft.list_table(table.family, table.name)
+        except ReadError as error:
+            return Illegible(str(error))
+        except NftRejectedError as error:
+            raise KernelError("read", error.reason, error.message) from error
 
     def _list(self, phase: str) -> tuple[Table | None, Table | None]:
         try:
