@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from compilers.model.words import Address
+from compilers.nftables.words import TableFamily
 from compilers.ruleset.delta import Delta
 from compilers.ruleset.rule_set import RuleSet
 
@@ -90,6 +91,21 @@ class FreshToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Tampered:
+    """A process changed the node's tables `times` times since this was last said of it, and it was mended.
+
+    `process` and `number` are the kernel's words for the thread; 0 where nobody was told of. `at` is when that was last,
+    in seconds since 1970 by the node's clock.
+    """
+
+    process: str
+    number: int
+    tables: tuple[TableFamily, ...]
+    times: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotMessage:
     """Everything a node enforces. The digest is computed from the rule set, here and again by the receiver.
 
@@ -117,5 +133,5 @@ class DeltaMessage:
     ended: frozenset[Address] = frozenset()
 
 
-NodeMessage = Hello | Ack | Nack | FreshToken
+NodeMessage = Hello | Ack | Nack | FreshToken | Tampered
 OperatorMessage = SnapshotMessage | DeltaMessage

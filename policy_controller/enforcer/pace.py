@@ -1,0 +1,43 @@
+"""How soon the tables are looked at again, when others give reason to.
+
+Knows times. Pure: what happened comes in as numbers. The first look is at once; while there goes on being reason each later
+one waits twice as long, but never longer than a second, or than four looks take: so whoever changes the tables again and
+again costs a node no more than a look a second and a fifth of one processor, and is mended all the same, for ever.
+"""
+
+from typing import Final
+
+SHORTEST_SECONDS: Final = 0.02
+LONGEST_SECONDS: Final = 1.0
+LOOKS: Final = 4
+"""How many times as long as a look took there is none after it, at least."""
+CALM_SECONDS: Final = 30.0
+"""After so long without a reason the next look is a first one."""
+FIGHT: Final = 5
+"""Looks that found something amiss, without calm between them, from which on somebody fights."""
+
+
+class Pace:
+    """Of the looks at one node's tables. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._wait = 0.0
+        self._ended: float | None = None
+        self._mended = 0
+        self.due = 0.0
+        """When the next look may begin."""
+
+    def looked(self, begin: float, end: float, amiss: bool) -> None:
+        """A look that somebody gave reason for took place; `amiss`: something was mended."""
+        if self._ended is None or begin - self._ended > CALM_SECONDS:
+            self._wait, self._mended = 0.0, 0
+        self._wait = min(max(2 * self._wait, SHORTEST_SECONDS), LONGEST_SECONDS)
+        self._mended += int(amiss)
+        self._ended = end
+        self.due = end + max(self._wait, LOOKS * (end - begin))
+
+    def fights(self, now: float) -> int:
+        """How often it was mended without calm between, once that is a fight; else 0."""
+        if self._ended is None or now - self._ended > CALM_SECONDS or self._mended < FIGHT:
+            return 0
+        return self._mended
