@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from pyroute2.netlink import NLM_F_REQUEST, NLMSG_ERROR
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES
@@ -88,7 +88,7 @@ class Commits(Protocol):
 
 
 class KernelCommits:
-    """The kernel's, of the network namespace in which the calling thread is. A context manager. Raises OSError."""
+    """The kernel's, of the network namespace in which the calling thread is. Raises OSError."""
 
     def __init__(self, room: int = ROOM) -> None:
         self._socket = new_socket()
@@ -103,11 +103,7 @@ class KernelCommits:
         self._touched: set[TableFamily] = set()
         """Of the transaction whose NEWGEN has not been read."""
 
-    def __enter__(self) -> Self:
-        """Itself; it listens already."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Listen no more."""
         self._socket.close()
 

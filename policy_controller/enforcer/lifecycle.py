@@ -12,6 +12,7 @@ from typing import Any, Final
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
 from policy_controller.clock import SystemClock
+from policy_controller.enforcer.commits import KernelCommits
 from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.health import Health, serving
@@ -21,10 +22,13 @@ from policy_controller.enforcer.late_interfaces import late_findings, until_late
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
 from policy_controller.enforcer.reach import Reach
+from policy_controller.enforcer.reports import Reports
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.settings import Settings
 from policy_controller.enforcer.stream import follow
 from policy_controller.enforcer.surroundings import look_around
+from policy_controller.enforcer.tampering import Tampering
+from policy_controller.enforcer.telling import Telling
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +47,24 @@ async def live(
     kernel = Kernel(nft, connections, base, clock)
     enforcement = Enforcement(kernel, base, Session(settings.node), settings.gates, clock, metrics)
 
+    reports = Reports(clock)
+    commits = KernelCommits()
+    tampering = Tampering(
+        commits,
+        kernel,
+        enforcement,
+        Telling(reports, metrics, clock),
+        clock,
+        settings.compare_seconds,
+        SystemRandom(),
+    )
+
     async def enforce() -> None:
         await enforcement.adopt()
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
-            group.create_task(follow(settings.way, enforcement, reach, clock, SystemRandom()))
+            group.create_task(tampering.run())
+            group.create_task(follow(settings.way, enforcement, reach, reports, clock, SystemRandom()))
 
     detected = settings.pod_interfaces is None
 
@@ -70,7 +87,9 @@ async def live(
     tasks: list[asyncio.Task[Any]] = [enforcing, stopping]
     if detected:
         tasks.append(asyncio.create_task(detect_again()))
-    health = Health(enforcement, kernel, reach, metrics, look, {"enforce": enforcing})
+    health = Health(
+        enforcement, kernel, reach, lambda: tampering.trouble, metrics, look, {"enforce": enforcing}
+    )
     try:
         async with serving(health, settings.listen):
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -83,3 +102,4 @@ async def live(
         await asyncio.gather(*tasks, return_exceptions=True)
         await enforcement.finish()
         await asyncio.to_thread(kernel.close)
+        commits.close()

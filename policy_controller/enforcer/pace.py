@@ -1,14 +1,15 @@
 """How soon the tables are looked at again, when others give reason to.
 
 Knows times. Pure: what happened comes in as numbers. The first look is at once; while there goes on being reason each later
-one waits twice as long, but never longer than a second, or than four looks take: so whoever changes the tables again and
-again costs a node no more than a look a second and a fifth of one processor, and is mended all the same, for ever.
+one waits twice as long, but not as long as a second, unless four looks take longer. So whoever changes the tables again and
+again costs a node little more than a look a second and at most a fifth of one processor, and is undone within a second
+each time, for ever.
 """
 
 from typing import Final
 
 SHORTEST_SECONDS: Final = 0.02
-LONGEST_SECONDS: Final = 1.0
+LONGEST_SECONDS: Final = 0.8
 LOOKS: Final = 4
 """How many times as long as a look took there is none after it, at least."""
 CALM_SECONDS: Final = 30.0
@@ -24,6 +25,7 @@ class Pace:
         self._wait = 0.0
         self._ended: float | None = None
         self._mended = 0
+        self._mended_at = 0.0
         self.due = 0.0
         """When the next look may begin."""
 
@@ -32,12 +34,13 @@ class Pace:
         if self._ended is None or begin - self._ended > CALM_SECONDS:
             self._wait, self._mended = 0.0, 0
         self._wait = min(max(2 * self._wait, SHORTEST_SECONDS), LONGEST_SECONDS)
-        self._mended += int(amiss)
+        if amiss:
+            self._mended += 1
+            self._mended_at = end
         self._ended = end
         self.due = end + max(self._wait, LOOKS * (end - begin))
 
     def fights(self, now: float) -> int:
         """How often it was mended without calm between, once that is a fight; else 0."""
-        if self._ended is None or now - self._ended > CALM_SECONDS or self._mended < FIGHT:
-            return 0
-        return self._mended
+        fought = self._mended >= FIGHT and now - self._mended_at <= CALM_SECONDS
+        return self._mended if fought else 0

@@ -42,7 +42,9 @@ class Reports:
         while not self._waiting:
             self._some.clear()
             await self._some.wait()
-        await self._clock.sleep(max(0.0, self._due - self._clock.now()))
+        left = self._due - self._clock.now()
+        if left > 0:
+            await self._clock.sleep(left)
         self._due = self._clock.now() + PAUSE_SECONDS
         return self._waiting.pop(next(iter(self._waiting)))
 

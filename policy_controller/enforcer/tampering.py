@@ -88,6 +88,7 @@ class Tampering:
     async def _hear(self) -> None:
         """Raises OSError."""
         ours = await self._kernel.author(self._commits.author)
+        self._deaf = None
         while True:
             try:
                 commits = await self._commits.next()
@@ -95,7 +96,6 @@ class Tampering:
                 self._telling.lost()
                 self._suspect(SOMEBODY)
                 continue
-            self._deaf = None
             for commit in commits:
                 if commit.author.number != ours.number:
                     self._suspect({commit.author: commit.tables})

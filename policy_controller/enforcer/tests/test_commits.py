@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -70,7 +70,7 @@ def fake() -> Iterator[Place]:
 
 @contextmanager
 def real() -> Iterator[Place]:
-    with PrivateNamespace() as network, network.run(KernelCommits) as commits:
+    with PrivateNamespace() as network, closing(network.run(KernelCommits)) as commits:
         yield Place(LibNft(), commits, network.run)
 
 
@@ -113,7 +113,7 @@ async def test_other_tables_checks_and_what_changes_nothing_are_not_told_of(
 
 @pytest.mark.kernel
 async def test_another_process_is_told_by_its_name_and_number() -> None:
-    with PrivateNamespace() as network, network.run(KernelCommits) as commits:
+    with PrivateNamespace() as network, closing(network.run(KernelCommits)) as commits:
         process = network.run(
             lambda: subprocess.Popen(("nft", "add", "table", "inet", INET.name))  # noqa: S603, S607 - nft of the path, as an administrator calls it
         )
@@ -125,7 +125,7 @@ async def test_another_process_is_told_by_its_name_and_number() -> None:
 
 @pytest.mark.kernel
 async def test_what_is_lost_is_said_and_listening_goes_on() -> None:
-    with PrivateNamespace() as network, network.run(lambda: KernelCommits(room=4096)) as commits:
+    with PrivateNamespace() as network, closing(network.run(lambda: KernelCommits(room=4096))) as commits:
         kernel = LibNft()
         many = AddElements(BRIDGE, NUMBERS.name, tuple(range(1, 3000)))
         network.run(lambda: kernel.run(Transaction((AddTable(BRIDGE), AddSet(BRIDGE, NUMBERS), many))))
@@ -138,7 +138,7 @@ async def test_what_is_lost_is_said_and_listening_goes_on() -> None:
 
 @pytest.mark.kernel
 async def test_a_name_that_is_made_to_harm_is_fit_to_print() -> None:
-    with PrivateNamespace() as network, network.run(KernelCommits) as commits:
+    with PrivateNamespace() as network, closing(network.run(KernelCommits)) as commits:
         renamed = (
             "import ctypes, subprocess; ctypes.CDLL(None).prctl(15, b'\\x1b[2J\\n\\xff\"}', 0, 0, 0);"
             "import sys; sys.path.insert(0, '/usr/lib/python3/dist-packages');"
