@@ -8,7 +8,6 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-from compilers.nftables.words import TableFamily
 from policy_controller.clock import Clock
 from policy_controller.wire.messages import Tampered
 
@@ -17,7 +16,6 @@ MOST_PROCESSES: Final = 16
 OTHERS: Final = "others"
 PAUSE_SECONDS: Final = 10.0
 """Between two that are told."""
-MOST_TIMES: Final = (1 << 32) - 1
 
 
 class Reports:
@@ -34,7 +32,7 @@ class Reports:
         process = report.process
         if process not in self._waiting and len(self._waiting) >= MOST_PROCESSES:
             report, process = replace(report, process=OTHERS, number=0), OTHERS
-        self._waiting[process] = _together(self._waiting.get(process), report)
+        self._waiting[process] = report.after(self._waiting.get(process))
         self._some.set()
 
     async def next(self) -> Tampered:
@@ -47,14 +45,3 @@ class Reports:
             await self._clock.sleep(left)
         self._due = self._clock.now() + PAUSE_SECONDS
         return self._waiting.pop(next(iter(self._waiting)))
-
-
-def _together(before: Tampered | None, report: Tampered) -> Tampered:
-    if before is None:
-        return report
-    tables = {*before.tables, *report.tables}
-    return replace(
-        report,
-        tables=tuple(family for family in TableFamily if family in tables),
-        times=min(before.times + report.times, MOST_TIMES),
-    )

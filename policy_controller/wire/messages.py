@@ -4,7 +4,7 @@ Knows the content of each message. Knows nothing of bytes (convert.py) or of whe
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from compilers.model.words import Address
@@ -13,6 +13,8 @@ from compilers.ruleset.delta import Delta
 from compilers.ruleset.rule_set import RuleSet
 
 PROTOCOL_VERSION: Final = 1
+MOST_TIMES: Final = (1 << 32) - 1
+"""The largest count that the wire holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,17 @@ class Tampered:
     tables: tuple[TableFamily, ...]
     times: int
     at: int
+
+    def after(self, before: "Tampered | None") -> "Tampered":
+        """One for both, where the same was said of the process before and nobody has been told yet."""
+        if before is None:
+            return self
+        tables = {*before.tables, *self.tables}
+        return replace(
+            self,
+            tables=tuple(family for family in TableFamily if family in tables),
+            times=min(before.times + self.times, MOST_TIMES),
+        )
 
 
 @dataclass(frozen=True, slots=True)
