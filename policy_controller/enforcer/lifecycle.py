@@ -13,6 +13,7 @@ from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
 from policy_controller.clock import SystemClock
 from policy_controller.enforcer.commits import KernelCommits
+from policy_controller.enforcer.conditions import Conditions, KernelLinkNews
 from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.health import Health, serving
@@ -26,7 +27,7 @@ from policy_controller.enforcer.reports import Reports
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.settings import Settings
 from policy_controller.enforcer.stream import follow
-from policy_controller.enforcer.surroundings import look_around
+from policy_controller.enforcer.surroundings import bridge_calls, look_around
 from policy_controller.enforcer.tampering import Tampering
 from policy_controller.enforcer.telling import Telling
 
@@ -80,15 +81,20 @@ async def live(
         late = await until_late(pod_interfaces, links, clock)
         log.error("pods are met on %s as well: ending, so that a new start detects it", ", ".join(late))
 
+    async def missing() -> tuple[Finding, ...]:
+        return conditions.missing
+
+    news = KernelLinkNews()
+    conditions = Conditions(look, bridge_calls, news, metrics, clock)
     stop = asyncio.Event()
     for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     enforcing, stopping = asyncio.create_task(enforce()), asyncio.create_task(stop.wait())
-    tasks: list[asyncio.Task[Any]] = [enforcing, stopping]
+    tasks: list[asyncio.Task[Any]] = [enforcing, stopping, asyncio.create_task(conditions.watch())]
     if detected:
         tasks.append(asyncio.create_task(detect_again()))
     health = Health(
-        enforcement, kernel, reach, lambda: tampering.trouble, metrics, look, {"enforce": enforcing}
+        enforcement, kernel, reach, lambda: tampering.trouble, metrics, missing, {"enforce": enforcing}
     )
     try:
         async with serving(health, settings.listen):
@@ -103,3 +109,4 @@ async def live(
         await enforcement.finish()
         await asyncio.to_thread(kernel.close)
         commits.close()
+        news.close()

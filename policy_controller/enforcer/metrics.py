@@ -95,6 +95,11 @@ class Metrics:
             "How often the kernel told more than was read",
             registry=self._registry,
         )
+        self._missing = Gauge(
+            f"{PREFIX}_conditions_missing",
+            "Things that enforcement needs of the node and that are not there",
+            registry=self._registry,
+        )
         for occasion in Occasion:
             self._comparisons.labels(occasion.value)
         for cause in NackCause:
@@ -144,6 +149,10 @@ class Metrics:
     def notifications_lost(self) -> None:
         """The kernel told more than was read."""
         self._lost.inc()
+
+    def missing(self, conditions: int) -> None:
+        """So many things that enforcement needs of the node are not there."""
+        self._missing.set(conditions)
 
     def connections_ended(self, connections: int) -> None:
         """So many connections were ended because an address changed hands."""
