@@ -10,7 +10,7 @@ import enum
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from compilers.model.words import Address
@@ -20,6 +20,7 @@ from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.table import Table, TableName
 from compilers.nftables.transaction import (
+    AddTable,
     Command,
     DeleteTable,
     Nft,
@@ -49,6 +50,9 @@ Result = TypeVar("Result")
 
 LISTED_AGAIN_SECONDS: Final = 0.2
 """A set that has just grown by tens of thousands of elements is listed incompletely for some 0.1 s (LibNft.list_table)."""
+
+COPY: Final = f"{TABLE}-copy"
+"""Name of the tables that judge beside ours while ours are replaced."""
 
 MOST_LISTINGS: Final = 6
 """How often what is listed may change or lack elements before that is believed."""
@@ -102,6 +106,8 @@ class Kernel:
         self._turn = asyncio.Lock()
         self._held: Tables | None = None
         """What the kernel holds; None when that has to be read first."""
+        self._copied: tuple[Table, ...] = ()
+        """Tables of which there may be a copy."""
 
     async def adopt(self) -> Tables:
         """Establish the base where it is not, keep everything else, and return what the kernel holds.
@@ -210,10 +216,15 @@ class Kernel:
                 "adopt", Transaction(tuple(command for base in missing for command in install(base).commands))
             )
         self._held = self._read("adopt", render_empty(self._base))
+        copies = [one for one in self._held.each() if self._found(TableName(one.family, COPY)) is not None]
+        if copies:
+            # An enforcer was killed while it replaced tables. What they judge by now, so do ours.
+            self._run("adopt", Transaction(_without_copies(copies)))
         return self._held
 
     def _apply(self, held: Tables, desired: Tables) -> tuple[Phase, ...]:
         self._held = None
+        self._forget_copies()
         done: list[Phase] = []
         try:
             phases = plan(held, desired)
@@ -253,6 +264,7 @@ class Kernel:
 
     def _mend(self, desired: Tables) -> tuple[str, ...]:
         self._held = None
+        self._forget_copies()
         pairs = tuple((self._found(one.identity), one) for one in desired.each())
         lines = tuple(line for held, one in pairs for line in amiss(held, one))
         if lines:
@@ -267,14 +279,30 @@ class Kernel:
         return lines
 
     def _rebuild(self, pairs: Iterable[tuple[Found, Table]]) -> None:
-        """Put whole tables in the place of those found, in one transaction: no packet meets anything between."""
-        commands: list[Command] = []
-        for held, one in pairs:
-            if held is not None:
-                commands.append(DeleteTable(one.identity))
-            commands += install(one).commands
-        if commands:
-            self._run("rebuild", Transaction(tuple(commands)))
+        """Put whole tables in the place of those found. Nothing is open meanwhile that was not before.
+
+        A transaction that replaces a table lets packets pass (testing/agreement/tests/test_atomicity.py): one that is under way
+        finds the old hooks gone and not yet the new. So a second copy of what is desired judges as well until it is through.
+        """
+        held = tuple(pairs)
+        there = tuple(one for found, one in held if found is not None)
+        deleted = [DeleteTable(one.identity) for one in there]
+        anew = [command for _, one in held for command in install(one).commands]
+        self._forget_copies()
+        try:
+            if there:
+                self._copied = there
+                self._run("rebuild", Transaction(_copies(there)))
+            if anew:
+                self._run("rebuild", Transaction((*deleted, *anew)))
+        finally:
+            self._forget_copies()
+
+    def _forget_copies(self) -> None:
+        """Copies that went on judging would deny what later policy allows."""
+        if self._copied:
+            self._run("rebuild", Transaction(_without_copies(self._copied)))
+            self._copied = ()
 
     def _found(self, table: TableName) -> Found:
         try:
@@ -300,3 +328,13 @@ class Kernel:
             self._nft.run(transaction)
         except NftRejectedError as error:
             raise KernelError(phase, error.reason, error.message, error.command) from error
+
+
+def _copies(tables: Iterable[Table]) -> tuple[Command, ...]:
+    return tuple(command for one in tables for command in install(replace(one, name=COPY)).commands)
+
+
+def _without_copies(tables: Iterable[Table]) -> tuple[Command, ...]:
+    """Also where there is none: what is not there cannot be deleted, and what was just added can."""
+    names = [TableName(one.family, COPY) for one in tables]
+    return tuple(command for name in names for command in (AddTable(name), DeleteTable(name)))

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -27,11 +28,12 @@ from compilers.nftables.transaction import (
     NftRejectedError,
     Rejection,
     Transaction,
+    install,
 )
 from compilers.nftables.words import Hook, KeyType
 from compilers.ruleset.names import family_name
 from policy_controller.clock import SystemClock
-from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion
+from policy_controller.enforcer.kernel import COPY, Kernel, KernelError, Occasion
 from policy_controller.enforcer.tests.states import PEERS, WEB, WEB_ISOLATED, base
 from policy_controller.enforcer.tests.there import There
 from policy_controller.testing.fake_connections import FakeConnections
@@ -232,6 +234,41 @@ async def test_what_is_refused_altogether_is_said_and_the_next_apply_reads_first
         await kernel.mend(DESIRED, Occasion.SUSPICION)
     await kernel.apply(DESIRED)
     assert held(nft) == DESIRED
+
+
+async def test_of_the_copy_that_judges_while_a_table_is_replaced_nothing_is_left(
+    nft: Nft, kernels: Make
+) -> None:
+    kernel = kernels(nft)
+    await enforcing(kernel)
+    nft.run(Transaction(HARM["a set declared otherwise"]))
+    await kernel.mend(DESIRED, Occasion.SUSPICION)
+    assert [nft.list_table(one.family, COPY) for one in (INET, BRIDGE)] == [None, None]
+
+
+async def test_a_copy_that_a_killed_enforcer_left_goes_when_the_next_adopts(nft: Nft, kernels: Make) -> None:
+    await enforcing(kernels(nft))
+    for one in DESIRED.each():
+        nft.run(install(replace(one, name=COPY)))
+    await kernels(nft).adopt()
+    assert [nft.list_table(one.family, COPY) for one in (INET, BRIDGE)] == [None, None]
+    assert held(nft) == DESIRED
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_replacement_that_is_refused_is_tried_again_from_whatever_is_there(
+    kernels: Make, number: int
+) -> None:
+    nft = Refusing()
+    kernel = kernels(nft)
+    await enforcing(kernel)
+    nft.run(Transaction(HARM["a set declared otherwise"]))
+    nft.refuse(number)
+    with pytest.raises(KernelError):
+        await kernel.mend(DESIRED, Occasion.SUSPICION)
+    await kernel.mend(DESIRED, Occasion.SUSPICION)
+    assert held(nft) == DESIRED
+    assert [nft.list_table(one.family, COPY) for one in (INET, BRIDGE)] == [None, None]
 
 
 async def test_tables_that_are_gone_come_back_whole_in_one_transaction(kernels: Make) -> None:
