@@ -9,7 +9,7 @@ each time, for ever.
 from typing import Final
 
 AT_ONCE: Final = 10
-"""So many looks wait for nothing but the work of the last."""
+"""So many looks wait for nothing."""
 SHORTEST_SECONDS: Final = 0.02
 LONGEST_SECONDS: Final = 0.8
 LOOKS: Final = 4
@@ -40,8 +40,11 @@ class Pace:
             self._mended += 1
             self._mended_at = end
         self._ended = end
-        late = max(0, self._looks - AT_ONCE)
-        wait = min(SHORTEST_SECONDS * 2.0 ** min(late, 10), LONGEST_SECONDS) if late else 0.0
+        late = self._looks - AT_ONCE
+        if late < 0:
+            self.due = end
+            return
+        wait = min(SHORTEST_SECONDS * 2.0 ** min(late, 10), LONGEST_SECONDS)
         self.due = end + max(wait, LOOKS * (end - begin))
 
     def fights(self, now: float) -> int:
