@@ -84,6 +84,7 @@ def event_of(node: str, report: Tampered, moment: datetime.datetime) -> Mapping[
     stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     seen = datetime.datetime.fromtimestamp(report.at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     who = f"{report.process} (pid {report.number})" if report.number else "a process that is not known"
+    often = "once" if report.times == 1 else f"{report.times} times"
     tables = " and ".join(f"{family.value} {TABLE}" for family in report.tables)
     return {
         "apiVersion": "v1",
@@ -95,7 +96,7 @@ def event_of(node: str, report: Tampered, moment: datetime.datetime) -> Mapping[
         "type": "Warning",
         "reason": REASON,
         "message": (
-            f"{who} changed the nftables table {tables}, {report.times} times, last at {seen} by the node's clock. "
+            f"{who} changed the nftables table {tables}, {often}, last at {seen} by the node's clock. "
             "It was put right. Between the change and that, packets may have passed that no policy admits."
         ),
         "source": {"component": COMPONENT, "host": node},

@@ -51,7 +51,7 @@ async def test_an_event_names_node_process_and_tables(lab: Lab) -> None:
         "uid": "node-1",
     }
     assert str(event["message"]).startswith(
-        "nft (pid 4711) changed the nftables table inet policy-controller and bridge policy-controller, 1 times, "
+        "nft (pid 4711) changed the nftables table inet policy-controller and bridge policy-controller, once, "
         "last at 2023-11-14T22:13:20Z"
     )
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 
 import pytest
 
@@ -21,8 +22,10 @@ from compilers.nftables.transaction import (
     install,
 )
 from compilers.nftables.words import KeyType, TableFamily
+from policy_controller.enforcer import commits as commits_module
 from policy_controller.enforcer.commits import Author, Commits, KernelCommits, LostError
 from policy_controller.enforcer.libnftables import LibNft
+from policy_controller.enforcer.netlink import Message, messages
 from policy_controller.enforcer.tests.operator_double import DEADLINE
 from policy_controller.enforcer.tests.states import base
 from policy_controller.testing.fake_commits import TellingNft
@@ -109,6 +112,25 @@ async def test_other_tables_checks_and_what_changes_nothing_are_not_told_of(
         await asyncio.wait({quiet}, timeout=0.05)
         assert not quiet.done()
         quiet.cancel()
+
+
+@pytest.mark.kernel
+async def test_what_is_of_other_tables_alone_is_not_even_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_apart: list[bytes] = []
+
+    def watched(received: bytes) -> Iterator[Message]:
+        taken_apart.append(received)
+        return messages(received)
+
+    monkeypatch.setattr(commits_module, "messages", watched)
+    with PrivateNamespace() as network, closing(network.run(KernelCommits)) as commits:
+        kernel = LibNft()
+        for table in (FOREIGN, BRIDGE):
+            many = AddElements(table, NUMBERS.name, tuple(range(1, 1000)))
+            network.run(partial(kernel.run, Transaction((AddTable(table), AddSet(table, NUMBERS), many))))
+        await asyncio.wait_for(commits.next(), DEADLINE)
+    assert taken_apart
+    assert not any(FOREIGN.name.encode() in received for received in taken_apart)
 
 
 @pytest.mark.kernel
