@@ -15,6 +15,7 @@ from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import invalid_policies
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.kinds import Kind
+from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.store import Store
@@ -120,6 +121,24 @@ class OperatorCollector(Collector):
         yield _counter("watch_restarts", "How often all watches began anew.", self._watches.restarts)
         yield _counter("events_written", "Events on invalid policies.", self._events.written)
         yield _counter("event_failures", "Events that could not be written.", self._events.failures)
+
+
+class NodeEventsCollector(Collector):
+    """What nodes tell of others that change their tables, and what becomes of it."""
+
+    def __init__(self, events: NodeEvents) -> None:
+        self._events = events
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they are now."""
+        yield _counter(
+            "tampered_reports", "What nodes told of others who changed tables.", self._events.heard
+        )
+        yield _counter("node_events_written", "Events on nodes.", self._events.written)
+        yield _counter("node_events_dropped", "Events on nodes that were too many.", self._events.dropped)
+        yield _counter(
+            "node_event_failures", "Events on nodes that could not be written.", self._events.failures
+        )
 
 
 def new_registry(collectors: Iterable[Collector], compile_loop: CompileLoop) -> CollectorRegistry:

@@ -2,7 +2,7 @@
 
     kopf watches ─┐                                      ┌─▶ session of node a ─▶ gRPC
     LISTs ────────┴─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
-                       └─────▶ Events on invalid policies
+                       └─────▶ Events on invalid policies    Events on nodes ◀── gRPC
 
     Secret, ConfigMap or files ─▶ identity (certificate) ──▶ gRPC ◀── reviewer (tokens) ◀── TokenReviews
 
@@ -35,7 +35,8 @@ from policy_controller.controller.identity.metrics import IdentityCollector
 from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
 from policy_controller.controller.identity.source import CertificateSource
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.metrics import OperatorCollector, new_registry
+from policy_controller.controller.metrics import NodeEventsCollector, OperatorCollector, new_registry
+from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.settings import Settings
@@ -70,12 +71,14 @@ class Operator:
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
+        self.node_events = NodeEvents(api, clock)
         self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
         self.reviewer = Reviewer(api, self.store, enforcers, clock, today)
         self.handshakes = Handshakes()
         self.server = EnforcementServer(self.streams, self.reviewer, clock)
+        self.server.subscribe(self.node_events.tampered)
         losses = Losses(unreadable=self.store.note_unreadable, gap=self.relister.request)
 
         async def login() -> kopf.AiohttpSession:
@@ -109,6 +112,7 @@ class Operator:
                         self.compile_loop.run(self.relister.synced), name="compiler"
                     ),
                     "events": asyncio.create_task(self.events.run(), name="events"),
+                    "node events": asyncio.create_task(self.node_events.run(), name="node events"),
                     "identity": asyncio.create_task(self.identity.run(), name="identity"),
                     "version": asyncio.create_task(self.version.run(), name="version"),
                     "nodes": asyncio.create_task(self._serve_nodes(), name="nodes"),
@@ -185,7 +189,7 @@ class Operator:
             watches=self.watches,
         )
         callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
-        metrics = new_registry((collector, callers), self.compile_loop)
+        metrics = new_registry((collector, NodeEventsCollector(self.node_events), callers), self.compile_loop)
         async with (
             serving(self._settings.health, health(self, metrics)) as self.health_url,
             serving(self._settings.admin, admin(self, metrics)) as self.admin_url,

@@ -37,6 +37,7 @@ from policy_controller.wire.messages import (
     Nack,
     NodeMessage,
     OperatorMessage,
+    Tampered,
 )
 from policy_controller.wire.refused import Refused, plain
 
@@ -81,6 +82,7 @@ class EnforcementServer(EnforcementServicer):
         """Those of them whose caller was not, or no longer, to be served."""
         self.nacks: Counter[str] = Counter()
         """By cause."""
+        self._hear_tampered: list[Callable[[str, Tampered], None]] = []
         self._restraints: defaultdict[str, Restraint] = defaultdict(lambda: Restraint(clock.now))
 
     async def start(self, address: channel.HostPort, certificate: Callable[[], channel.Certificate]) -> None:
@@ -106,6 +108,10 @@ class EnforcementServer(EnforcementServicer):
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop(GRACE_SECONDS)
+
+    def subscribe(self, hear: Callable[[str, Tampered], None]) -> None:
+        """Call `hear` with each node's name and what it tells of others that change its tables."""
+        self._hear_tampered.append(hear)
 
     @property
     def alive(self) -> bool:
@@ -242,10 +248,25 @@ class EnforcementServer(EnforcementServicer):
                     stream.session.nacked(reply, now)
                 case FreshToken():
                     caller.offer(reply.token)
+                case Tampered():
+                    self._tampered(stream.session.node, reply)
                 case Hello():
                     raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "hello is said once")
         except UnexpectedReply as fault:
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, str(fault)) from fault
+
+    def _tampered(self, node: str, report: Tampered) -> None:
+        # A node that floods is told of in part, and none of another's goes with it.
+        if self._restraints[f"tampered {node}"].allows():
+            log.warning(
+                "%s (pid %d) changed the tables of node %s %d times; put right",
+                report.process,
+                report.number,
+                node,
+                report.times,
+            )
+        for hear in self._hear_tampered:
+            hear(node, report)
 
 
 def _peer(context: Context) -> str:

@@ -4,14 +4,46 @@ Knows sets, maps and chains by name. Knows nothing of how a difference is mended
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeGuard, TypeVar
 
 from compilers.nftables.references import declarations
 from compilers.nftables.render import Tables
 from compilers.nftables.table import Table
 
 Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True)
+class Illegible:
+    """A table that is there and holds what this project has no words for; `why` names it."""
+
+    why: str
+
+
+Found = Table | Illegible | None
+"""What was found where a table should be; None: nothing."""
+
+
+def amiss(found: Found, desired: Table) -> tuple[str, ...]:
+    """One line for each thing that is other than it should be; sorted."""
+    match found:
+        case None:
+            return (f"{desired.identity} is missing",)
+        case Illegible():
+            return (f"{desired.identity} cannot be read: {found.why}",)
+        case Table():
+            return tuple(sorted(_table_differences(found, desired)))
+
+
+def leads_to(found: Found, desired: Table) -> TypeGuard[Table]:
+    """Whether a plan leads from the one to the other: it changes elements and rules, but no declaration and no hook."""
+    if not isinstance(found, Table):
+        return False
+    declared, hooks = declarations(desired), {chain.name: chain.hook for chain in desired.chains}
+    return all(declared.get(name, one) == one for name, one in declarations(found).items()) and all(
+        hooks.get(chain.name, chain.hook) is chain.hook for chain in found.chains
+    )
 
 
 def differences(found: Tables, desired: Tables) -> tuple[str, ...]:

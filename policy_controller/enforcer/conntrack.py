@@ -16,10 +16,9 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Protocol, Self
 
 from pyroute2.netlink import (
-    NETLINK_NETFILTER,
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -30,18 +29,20 @@ from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK
 from pyroute2.netlink.nfnetlink.nfctsocket import IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
 
 from compilers.model.words import Address
+from policy_controller.enforcer.netlink import (
+    ATTRIBUTE,
+    GENERIC,
+    RECEIVED,
+    aligned,
+    attributes,
+    messages,
+    new_socket,
+    request,
+)
 
-MESSAGE: Final = struct.Struct("=IHHII")
-"""struct nlmsghdr: length, type, flags, sequence number, port."""
-GENERIC: Final = struct.Struct("=BBH")
-"""struct nfgenmsg: family, version, resource."""
-ATTRIBUTE: Final = struct.Struct("=HH")
-"""struct nlattr: length, type."""
 STATUS: Final = struct.Struct("=i")
 NESTED: Final = 0x8000
 """NLA_F_NESTED."""
-ATTRIBUTE_TYPE: Final = 0x3FFF
-"""Without the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 TUPLE_ORIGINAL, TUPLE_REPLY, ID, ZONE = 1, 2, 12, 18
 """CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE."""
 TUPLE_IP: Final = 1
@@ -51,8 +52,6 @@ MOST_SEARCHED: Final = 32
 """With more addresses, taking every entry apart costs less than a search, which tries each address at each byte."""
 LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
 """What ends an answer; both begin with a status: 0, or an error number below it."""
-RECEIVED: Final = 1 << 17
-"""Bytes of one read; the kernel writes at most a quarter of it."""
 ANSWER_SECONDS: Final = 10.0
 """The kernel answers at once; whoever waits longer would wait for ever."""
 
@@ -98,9 +97,7 @@ class _Netlink:
     """One conversation with the kernel. Errors are OSError."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
-        )
+        self._socket = new_socket()
         self._socket.settimeout(ANSWER_SECONDS)
         self._numbers = count(1)
 
@@ -115,7 +112,7 @@ class _Netlink:
         may_hold = _search(wanted) if len(wanted) <= MOST_SEARCHED else bool
         for body in self._ask(IPCTNL_MSG_CT_GET, NLM_F_DUMP, GENERIC.pack(socket.AF_UNSPEC, 0, 0)):
             if may_hold(body) and not wanted.isdisjoint(_addresses(body)):
-                parts = dict(_attributes(body, GENERIC.size))
+                parts = dict(attributes(body, GENERIC.size))
                 named = ((kind, parts[kind]) for kind in (TUPLE_ORIGINAL, ID, ZONE) if kind in parts)
                 yield body[: GENERIC.size] + b"".join(_attribute(*one) for one in named)
 
@@ -130,13 +127,13 @@ class _Netlink:
             raise
         return 1
 
-    def _ask(self, request: int, flags: int, body: bytes) -> Iterator[bytes]:
+    def _ask(self, asked: int, flags: int, body: bytes) -> Iterator[bytes]:
         """Send one request; yield the body of each answer until the kernel says that there are no more."""
-        number, length = next(self._numbers), MESSAGE.size + len(body)
-        kind = NFNL_SUBSYS_CTNETLINK << 8 | request
-        self._socket.send(MESSAGE.pack(length, kind, flags | NLM_F_REQUEST, number, 0) + body)
+        number = next(self._numbers)
+        kind = NFNL_SUBSYS_CTNETLINK << 8 | asked
+        self._socket.send(request(kind, flags | NLM_F_REQUEST, number, body))
         while True:
-            for answer in _messages(self._socket.recv(RECEIVED)):
+            for answer in messages(self._socket.recv(RECEIVED)):
                 if answer.number != number:
                     continue
                 if answer.kind not in LAST:
@@ -148,55 +145,28 @@ class _Netlink:
                 return
 
 
-class _Message(NamedTuple):
-    kind: int
-    number: int
-    body: bytes
-
-
-def _messages(received: bytes) -> Iterator[_Message]:
-    """Each message in what was received."""
-    start = 0
-    while start + MESSAGE.size <= len(received):
-        length, kind, _, number, _ = MESSAGE.unpack_from(received, start)
-        yield _Message(kind, number, received[start + MESSAGE.size : start + length])
-        start += _aligned(max(length, MESSAGE.size))
-
-
 def _search(wanted: frozenset[bytes]) -> Callable[[bytes], object]:
     """One search of a whole message: most hold no address that is wanted, and need not be taken apart."""
     return re.compile(b"|".join(map(re.escape, sorted(wanted))), re.DOTALL).search
 
 
-def _attributes(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Type (without flags) and content of each attribute from `start` on."""
-    while start + ATTRIBUTE.size <= len(body):
-        length, kind = ATTRIBUTE.unpack_from(body, start)
-        yield kind & ATTRIBUTE_TYPE, body[start + ATTRIBUTE.size : start + length]
-        start += _aligned(max(length, ATTRIBUTE.size))
-
-
 def _attribute(kind: int, content: bytes) -> bytes:
     length = ATTRIBUTE.size + len(content)
     nested = NESTED if kind == TUPLE_ORIGINAL else 0
-    return ATTRIBUTE.pack(length, kind | nested) + content + bytes(_aligned(length) - length)
+    return ATTRIBUTE.pack(length, kind | nested) + content + bytes(aligned(length) - length)
 
 
 def _addresses(body: bytes) -> list[bytes]:
     """The packed addresses of both tuples of an entry."""
     found: list[bytes] = []
     tuples = 0
-    for kind, content in _attributes(body, GENERIC.size):
+    for kind, content in attributes(body, GENERIC.size):
         if kind in TUPLES:
-            for part, addresses in _attributes(content):
+            for part, addresses in attributes(content):
                 if part == TUPLE_IP:
-                    found += (address for _, address in _attributes(addresses))
+                    found += (address for _, address in attributes(addresses))
             tuples += 1
             # They come first; the many attributes behind them are not looked at.
             if tuples == len(TUPLES):
                 break
     return found
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3

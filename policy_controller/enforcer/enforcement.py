@@ -21,7 +21,7 @@ from policy_controller.enforcer.departed import NONE, Departed
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
 from policy_controller.enforcer.found import ended_since, has_pods, same_gates
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
-from policy_controller.enforcer.kernel import Kernel, KernelError, Phase
+from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion, Phase
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.presence import Presence
 from policy_controller.enforcer.session import Generation, NotAcceptedError, Session, generation_of
@@ -144,6 +144,20 @@ class Enforcement:
         """End the connections that still must, since nobody will remember them."""
         async with self._turn:
             await self._endings.finish()
+
+    async def compare(self, occasion: Occasion) -> tuple[str, ...]:
+        """Compare the kernel with what it should hold and mend what differs, one line each. Raises KernelError."""
+        async with self._turn:
+            # What failed before is in force after this, or keep_gates has something more to try.
+            self._changed.set()
+            try:
+                found = await self._kernel.mend(self._standing.tables, occasion)
+            except KernelError as error:
+                self._trouble = error
+                raise
+            self._metrics.differed(len(found))
+            self._trouble = None
+            return found
 
     def begin_stream(self) -> Hello:
         """A stream to the operator begins; what to say first."""

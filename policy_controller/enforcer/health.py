@@ -40,6 +40,7 @@ class Health:
     """Answers from what the parts say of themselves; each answer is None when all is well, else one sentence.
 
     `look` examines the node's preconditions at every question, so that one that goes away at run time is seen.
+    `meddling`: why somebody else decides what is in force (Tampering.trouble).
     `tasks` are those without which the enforcer does nothing.
     """
 
@@ -47,6 +48,7 @@ class Health:
     kernel: Kernel
     reach: Reach
     saving: Saving
+    meddling: Callable[[], str | None]
     metrics: Metrics
     look: Callable[[], Awaitable[tuple[Finding, ...]]]
     tasks: Mapping[str, "asyncio.Task[Any]"]
@@ -77,6 +79,9 @@ class Health:
             return f"the kernel has been busy for {self.kernel.busy_seconds():.0f} s"
         if self.enforcement.trouble is not None:
             return f"the kernel does not hold what it should: {plain(str(self.enforcement.trouble))}"
+        meddling = self.meddling()
+        if meddling is not None:
+            return meddling
         if self.enforcement.lingering is not None:
             return f"connections that should have ended may go on: {plain(str(self.enforcement.lingering))}"
         refused = self.enforcement.session.refused

@@ -6,9 +6,11 @@ that thread was started; the event loop never waits for netlink.
 """
 
 import asyncio
-from collections.abc import Callable
+import enum
+import logging
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from compilers.model.words import Address
@@ -16,21 +18,56 @@ from compilers.nftables.base import TABLE, Base
 from compilers.nftables.lexer import ReadError
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
-from compilers.nftables.table import Table
-from compilers.nftables.transaction import Nft, NftRejectedError, Rejection, Transaction, install
+from compilers.nftables.table import Table, TableName
+from compilers.nftables.transaction import (
+    AddTable,
+    Command,
+    DeleteTable,
+    Nft,
+    NftRejectedError,
+    Rejection,
+    Transaction,
+    install,
+)
 from compilers.nftables.words import InvalidNftError, TableFamily
 from policy_controller.clock import Clock
-from policy_controller.enforcer.comparison import differences, holds_base, only_lacks_set_elements, with_base
+from policy_controller.enforcer.commits import Author
+from policy_controller.enforcer.comparison import (
+    Found,
+    Illegible,
+    amiss,
+    differences,
+    holds_base,
+    leads_to,
+    only_lacks_set_elements,
+)
 from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.residence import Residence, Residents
+from policy_controller.wire.refused import plain
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 LISTED_AGAIN_SECONDS: Final = 0.2
 """A set that has just grown by tens of thousands of elements is listed incompletely for some 0.1 s (LibNft.list_table)."""
 
+COPY: Final = f"{TABLE}-copy"
+"""Name of the tables that judge beside ours while ours are replaced."""
+
 MOST_LISTINGS: Final = 6
 """How often what is listed may change or lack elements before that is believed."""
+
+
+class Occasion(enum.Enum):
+    """Why the tables are compared with what they should be, and so what is believed."""
+
+    SUSPICION = "suspicion"
+    """Somebody seems to have changed them: one listing is believed, at once. If it was incomplete (LibNft.list_table), what is
+    added is there already, and what should go and was not listed is found by a look soon after.
+    """
+    ROUTINE = "routine"
+    """Nobody is known to have: what is missing from sets must be so for a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +110,8 @@ class Kernel:
         self._turn = asyncio.Lock()
         self._held: Tables | None = None
         """What the kernel holds; None when that has to be read first."""
+        self._copied: tuple[Table, ...] = ()
+        """Tables of which there may be a copy."""
 
     async def adopt(self) -> Tables:
         """Establish the base where it is not, keep everything else, and return what the kernel holds.
@@ -88,7 +127,7 @@ class Kernel:
         Raises KernelError; the next call then reads first what was left.
         """
         async with self._turn:
-            held = self._held if self._held is not None else await self._settled()
+            held = self._held if self._held is not None else await self._settled(desired)
             return await self._in_thread(lambda: self._apply(held, desired))
 
     async def read_back(self, desired: Tables) -> tuple[str, ...]:
@@ -104,6 +143,20 @@ class Kernel:
                 await self._clock.sleep(LISTED_AGAIN_SECONDS)
                 found = await self._in_thread(lambda: self._read_back(desired))
             return () if found is None else differences(found, desired)
+
+    async def mend(self, desired: Tables, occasion: Occasion) -> tuple[str, ...]:
+        """Read the tables and make them `desired`, whatever somebody made of them; what was other, one line each.
+
+        Nothing is sent when nothing is other. Raises KernelError; the next call then reads first what was left.
+        """
+        if occasion is Occasion.ROUTINE and await self._is_as(desired):
+            return ()
+        async with self._turn:
+            return await self._in_thread(lambda: self._mend(desired))
+
+    async def author(self, ask: Callable[[], Author]) -> Author:
+        """Who the kernel takes the writer for; `ask` is Commits.author."""
+        return await self._in_thread(ask)
 
     async def end_connections(self, addresses: frozenset[Address]) -> int:
         """Delete every connection of these addresses from the kernel's memory; returns how many.
@@ -125,6 +178,13 @@ class Kernel:
         """Wait for the work in hand and end the thread. The tables stay."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
+    async def _is_as(self, desired: Tables) -> bool:
+        try:
+            return not await self.read_back(desired)
+        except KernelError as error:
+            log.warning("the tables cannot be compared, so they are mended: %s", plain(str(error)))
+            return False
+
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         def timed() -> Result:
             self._busy_since = self._clock.now()
@@ -135,12 +195,15 @@ class Kernel:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
-    async def _settled(self) -> Tables:
-        """Read until two listings agree: what is planned from an incomplete one would leave elements that must go."""
-        before = await self._in_thread(lambda: self._read("read"))
+    async def _settled(self, desired: Tables) -> Tables:
+        """Read until two listings agree: what is planned from an incomplete one would leave elements that must go.
+
+        A table that somebody deleted is made as desired at once, since without it every pod is open.
+        """
+        before = await self._in_thread(lambda: self._read("read", desired))
         for _ in range(MOST_LISTINGS - 1):
             await self._clock.sleep(LISTED_AGAIN_SECONDS)
-            after = await self._in_thread(lambda: self._read("read"))
+            after = await self._in_thread(lambda: self._read("read", desired))
             if after == before:
                 return after
             before = after
@@ -160,11 +223,16 @@ class Kernel:
             self._run(
                 "adopt", Transaction(tuple(command for base in missing for command in install(base).commands))
             )
-        self._held = self._read("adopt")
+        self._held = self._read("adopt", render_empty(self._base))
+        copies = [one for one in self._held.each() if self._found(TableName(one.family, COPY)) is not None]
+        if copies:
+            # An enforcer was killed while it replaced tables. What they judge by now, so do ours.
+            self._run("adopt", Transaction(_without_copies(copies)))
         return self._held
 
     def _apply(self, held: Tables, desired: Tables) -> tuple[Phase, ...]:
         self._held = None
+        self._forget_copies()
         done: list[Phase] = []
         try:
             phases = plan(held, desired)
@@ -193,15 +261,64 @@ class Kernel:
         self._held = desired
         return None
 
-    def _read(self, phase: str) -> Tables:
-        """The tables, as far as they are there; where someone deleted one, the base is established again."""
-        inet, bridge = self._list(phase)
-        base = render_empty(self._base)
-        if inet is None or bridge is None:
-            lost = [one for one, held in zip(base.each(), (inet, bridge), strict=True) if held is None]
+    def _read(self, phase: str, desired: Tables) -> Tables:
+        """The tables, as far as they are there; one that is not is made as desired."""
+        found = self._list(phase)
+        lost = [one for held, one in zip(found, desired.each(), strict=True) if held is None]
+        if lost:
             self._run(phase, Transaction(tuple(command for one in lost for command in install(one).commands)))
-            inet, bridge = with_base(inet, base.inet), with_base(bridge, base.bridge)
-        return Tables(inet, bridge)
+        inet, bridge = found
+        return Tables(inet or desired.inet, bridge or desired.bridge)
+
+    def _mend(self, desired: Tables) -> tuple[str, ...]:
+        self._held = None
+        self._forget_copies()
+        pairs = tuple((self._found(one.identity), one) for one in desired.each())
+        lines = tuple(line for held, one in pairs for line in amiss(held, one))
+        if lines:
+            self._rebuild([(held, one) for held, one in pairs if not leads_to(held, one)])
+            inet, bridge = (held if leads_to(held, one) else one for held, one in pairs)
+            try:
+                self._apply(Tables(inet, bridge), desired)
+            except KernelError as error:
+                log.warning("the tables are made anew, since mending them was refused: %s", plain(str(error)))
+                self._rebuild([(self._found(one.identity), one) for one in desired.each()])
+        self._held = desired
+        return lines
+
+    def _rebuild(self, pairs: Iterable[tuple[Found, Table]]) -> None:
+        """Put whole tables in the place of those found. Nothing is open meanwhile that was not before.
+
+        A transaction that replaces a table lets packets pass (testing/agreement/tests/test_atomicity.py): one that is under way
+        finds the old hooks gone and not yet the new. So a second copy of what is desired judges as well until it is through.
+        """
+        held = tuple(pairs)
+        there = tuple(one for found, one in held if found is not None)
+        deleted = [DeleteTable(one.identity) for one in there]
+        anew = [command for _, one in held for command in install(one).commands]
+        self._forget_copies()
+        try:
+            if there:
+                self._copied = there
+                self._run("rebuild", Transaction(_copies(there)))
+            if anew:
+                self._run("rebuild", Transaction((*deleted, *anew)))
+        finally:
+            self._forget_copies()
+
+    def _forget_copies(self) -> None:
+        """Copies that went on judging would deny what later policy allows."""
+        if self._copied:
+            self._run("rebuild", Transaction(_without_copies(self._copied)))
+            self._copied = ()
+
+    def _found(self, table: TableName) -> Found:
+        try:
+            return self._nft.list_table(table.family, table.name)
+        except ReadError as error:
+            return Illegible(str(error))
+        except NftRejectedError as error:
+            raise KernelError("read", error.reason, error.message) from error
 
     def _list(self, phase: str) -> tuple[Table | None, Table | None]:
         try:
@@ -219,3 +336,13 @@ class Kernel:
             self._nft.run(transaction)
         except NftRejectedError as error:
             raise KernelError(phase, error.reason, error.message, error.command) from error
+
+
+def _copies(tables: Iterable[Table]) -> tuple[Command, ...]:
+    return tuple(command for one in tables for command in install(replace(one, name=COPY)).commands)
+
+
+def _without_copies(tables: Iterable[Table]) -> tuple[Command, ...]:
+    """Also where there is none: what is not there cannot be deleted, and what was just added can."""
+    names = [TableName(one.family, COPY) for one in tables]
+    return tuple(command for name in names for command in (AddTable(name), DeleteTable(name)))

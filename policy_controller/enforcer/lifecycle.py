@@ -12,6 +12,8 @@ from typing import Any, Final
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
 from policy_controller.clock import SystemClock
+from policy_controller.enforcer.commits import KernelCommits
+from policy_controller.enforcer.conditions import Conditions, KernelLinkNews
 from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.disk import StateDirectory
 from policy_controller.enforcer.enforcement import Enforcement
@@ -24,12 +26,15 @@ from policy_controller.enforcer.link_news import follow_links
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.preflight import Finding, findings
 from policy_controller.enforcer.reach import Reach
+from policy_controller.enforcer.reports import Reports
 from policy_controller.enforcer.residence import LinkedNamespaces
 from policy_controller.enforcer.saving import Saving
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.settings import Settings
 from policy_controller.enforcer.stream import follow
-from policy_controller.enforcer.surroundings import look_around
+from policy_controller.enforcer.surroundings import bridge_calls, look_around
+from policy_controller.enforcer.tampering import Tampering
+from policy_controller.enforcer.telling import Telling
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +55,26 @@ async def live(
     enforcement = Enforcement(kernel, base, session, settings.gates, clock, metrics)
     saving = Saving(StateDirectory(settings.state_directory), settings.node, clock, metrics)
 
+    reports = Reports(clock)
+    commits = KernelCommits()
+    tampering = Tampering(
+        commits,
+        kernel,
+        enforcement,
+        Telling(reports, metrics, clock),
+        clock,
+        settings.compare_seconds,
+        SystemRandom(),
+    )
+
     async def enforce() -> None:
         await enforcement.adopt(await saving.read())
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
             group.create_task(follow_links(enforcement.note_links))
+            group.create_task(tampering.run())
             group.create_task(saving.keep(enforcement.committed, lambda: session.in_force))
-            group.create_task(follow(settings.way, enforcement, reach, clock, SystemRandom()))
+            group.create_task(follow(settings.way, enforcement, reach, reports, clock, SystemRandom()))
 
     detected = settings.pod_interfaces is None
 
@@ -72,14 +90,28 @@ async def live(
         late = await until_late(pod_interfaces, links, clock)
         log.error("pods are met on %s as well: ending, so that a new start detects it", ", ".join(late))
 
+    async def missing() -> tuple[Finding, ...]:
+        return conditions.missing
+
+    news = KernelLinkNews()
+    conditions = Conditions(look, bridge_calls, news, metrics, clock)
     stop = asyncio.Event()
     for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     enforcing, stopping = asyncio.create_task(enforce()), asyncio.create_task(stop.wait())
-    tasks: list[asyncio.Task[Any]] = [enforcing, stopping]
+    tasks: list[asyncio.Task[Any]] = [enforcing, stopping, asyncio.create_task(conditions.watch())]
     if detected:
         tasks.append(asyncio.create_task(detect_again()))
-    health = Health(enforcement, kernel, reach, saving, metrics, look, {"enforce": enforcing})
+    health = Health(
+        enforcement,
+        kernel,
+        reach,
+        saving,
+        lambda: tampering.trouble,
+        metrics,
+        missing,
+        {"enforce": enforcing},
+    )
     try:
         async with serving(health, settings.listen):
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -93,6 +125,8 @@ async def live(
         await enforcement.finish()
         await saving.finish(session.in_force)
         await asyncio.to_thread(kernel.close)
+        commits.close()
+        news.close()
 
 
 async def restore(

@@ -9,13 +9,16 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from policy_controller.enforcer.disk import DiskTrouble
-from policy_controller.enforcer.kernel import Phase
+from policy_controller.enforcer.kernel import Occasion, Phase
 from policy_controller.enforcer.obstacles import Obstacle
 from policy_controller.wire.messages import NackCause
 from policy_controller.wire.saved import Flaw
 
 PREFIX: Final = "policy_enforcer"
 SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+MOST_NAMES: Final = 20
+"""Processes that are counted by name; names are whatever a process likes, so all later ones are counted together."""
+OTHERS: Final = "others"
 
 
 class Metrics:
@@ -107,6 +110,37 @@ class Metrics:
             self._save_failures.labels(trouble.value)
         for flaw in Flaw:
             self._saved_refused.labels(flaw.value)
+        self._tampered = Counter(
+            f"{PREFIX}_tampered",
+            "Changes of our tables by others that were mended, by the name of the process",
+            ["process"],
+            registry=self._registry,
+        )
+        self._names: set[str] = set()
+        self._mended = Histogram(
+            f"{PREFIX}_mend_seconds",
+            "From when a change by others was told until it was mended",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._comparisons = Counter(
+            f"{PREFIX}_comparisons",
+            "Looks at the tables, by why",
+            ["occasion"],
+            registry=self._registry,
+        )
+        self._lost = Counter(
+            f"{PREFIX}_notifications_lost",
+            "How often the kernel told more than was read",
+            registry=self._registry,
+        )
+        self._missing = Gauge(
+            f"{PREFIX}_conditions_missing",
+            "Things that enforcement needs of the node and that are not there",
+            registry=self._registry,
+        )
+        for occasion in Occasion:
+            self._comparisons.labels(occasion.value)
         for cause in NackCause:
             self._nacks.labels(cause.value)
         for obstacle in Obstacle:
@@ -135,6 +169,29 @@ class Metrics:
     def differed(self, objects: int) -> None:
         """So many objects were read back other than they should be."""
         self._differences.inc(objects)
+
+    def tampered(self, process: str) -> None:
+        """A process of this name changed our tables; it has been mended."""
+        if process not in self._names and len(self._names) >= MOST_NAMES:
+            process = OTHERS
+        self._names.add(process)
+        self._tampered.labels(process).inc()
+
+    def mended(self, seconds: float) -> None:
+        """What somebody changed was mended so many seconds after it was told."""
+        self._mended.observe(seconds)
+
+    def compared(self, occasion: Occasion) -> None:
+        """The tables are being looked at."""
+        self._comparisons.labels(occasion.value).inc()
+
+    def notifications_lost(self) -> None:
+        """The kernel told more than was read."""
+        self._lost.inc()
+
+    def missing(self, conditions: int) -> None:
+        """So many things that enforcement needs of the node are not there."""
+        self._missing.set(conditions)
 
     def connections_ended(self, connections: int) -> None:
         """So many connections were ended because an address changed hands."""

@@ -85,6 +85,11 @@ class Settings:
         "For how long a pod without an address keeps unknown addresses dropped.",
         "30",
     )
+    compare_seconds: float = setting(
+        kinds.number("SECONDS", 1),
+        "Time, more or less, between comparisons of the whole tables with what they should hold; what others change is told of at once.",
+        "300",
+    )
     log_format: LogFormat = setting(
         kinds.choice(LogFormat),
         "One JSON object a line, or readable text; `auto`: text on a terminal.",

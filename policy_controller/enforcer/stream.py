@@ -20,6 +20,7 @@ from policy_controller.enforcer.credentials import (
 )
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.reach import Reach, Setback, setback
+from policy_controller.enforcer.reports import Reports
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.channel import AUTHORIZATION, BEARER, secure_connect
 from policy_controller.wire.convert import encode_node
@@ -58,13 +59,15 @@ def enforce_call(channel: grpc.aio.Channel, token: str) -> Call:
     return EnforcementStub(channel).Enforce(metadata=((AUTHORIZATION, BEARER + token),))
 
 
-async def follow(way: Way, enforcement: Enforcement, reach: Reach, clock: Clock, random: Random) -> None:
+async def follow(
+    way: Way, enforcement: Enforcement, reach: Reach, reports: Reports, clock: Clock, random: Random
+) -> None:
     """Keep a stream to the operator, and do what it says. Ends only by cancellation."""
     backoff = Backoff(random)
     while True:
         credentials = await obtain(way.files, clock, reach.wait_for)
         async with secure_connect(way.operator, credentials.trust) as channel:
-            conversation = Conversation(channel, enforcement, reach, backoff)
+            conversation = Conversation(channel, enforcement, reach, reports, backoff)
             try:
                 reach.fail(way, await conversation.hold(credentials.token, way.files, clock))
             finally:
@@ -73,26 +76,37 @@ async def follow(way: Way, enforcement: Enforcement, reach: Reach, clock: Clock,
 
 
 class Conversation:
-    """One stream: what arrives is carried out and answered, and between the answers fresh tokens are shown."""
+    """One stream: what arrives is carried out and answered, and between the answers fresh tokens are shown and reports told."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, enforcement: Enforcement, reach: Reach, backoff: Backoff
+        self,
+        channel: grpc.aio.Channel,
+        enforcement: Enforcement,
+        reach: Reach,
+        reports: Reports,
+        backoff: Backoff,
     ) -> None:
         self._channel = channel
         self._enforcement = enforcement
         self._reach = reach
+        self._reports = reports
         self._backoff = backoff
         self._turn = asyncio.Lock()
+        self._welcome = asyncio.Event()
 
     async def hold(self, token: str, files: CredentialFiles, clock: Clock) -> Setback:
         """Begin a stream with this token and keep it; returns why it has ended."""
         call = enforce_call(self._channel, token)
         async with asyncio.TaskGroup() as group:
-            showing = group.create_task(self._show_tokens(call, token, files, clock))
+            beside = (
+                group.create_task(self._show_tokens(call, token, files, clock)),
+                group.create_task(self._tell_reports(call)),
+            )
             try:
                 return await self._converse(call)
             finally:
-                showing.cancel()
+                for task in beside:
+                    task.cancel()
 
     async def _converse(self, call: Call) -> Setback:
         try:
@@ -100,6 +114,7 @@ class Conversation:
             self._enforcement.note_connected()
             async for message in call:
                 self._backoff.succeeded()
+                self._welcome.set()
                 self._reach.succeed()
                 await self._write(call, await self._enforcement.receive(message))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -121,6 +136,21 @@ class Conversation:
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 # The call has ended; whoever reads it hears why.
                 return
+
+    async def _tell_reports(self, call: Call) -> None:
+        # Not before the operator has said something: a node that was not let in has nothing to tell.
+        await self._welcome.wait()
+        while True:
+            report, told = await self._reports.next(), False
+            try:
+                await self._write(call, report)
+                told = True
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                return
+            finally:
+                if not told:
+                    # The next stream tells it.
+                    self._reports.add(report)
 
     async def _write(self, call: Call, message: NodeMessage) -> None:
         # A call takes one message at a time, and a token may come while an answer is being written.

@@ -41,7 +41,7 @@ class Surroundings:
 
 def look_around() -> Surroundings:
     """Read everything; raises OSError when /proc or netlink cannot be read."""
-    return Surroundings(_capabilities(), _links(), _bridge_calls(), os.uname().release)
+    return Surroundings(_capabilities(), _links(), bridge_calls(), os.uname().release)
 
 
 def _capabilities() -> int:
@@ -62,7 +62,8 @@ def _link(message: ifinfmsg) -> Link:
     return Link(str(message.get("ifname")), kind, place)
 
 
-def _bridge_calls() -> dict[str, int] | None:
+def bridge_calls() -> dict[str, int] | None:
+    """What Surroundings has under this name; cheap. Raises OSError."""
     try:
         return {name: int((BRIDGE_SETTINGS / name).read_text(encoding="ascii")) for name in BRIDGE_CALLS}
     except FileNotFoundError:

@@ -9,12 +9,13 @@ from typing import Final
 from google.protobuf.message import Message
 
 from compilers.model.faults import InvalidField
+from compilers.nftables.words import TableFamily
 from compilers.ruleset.digest import MODULUS, digest_of
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire import legal
 from policy_controller.wire.decode import Reader
 from policy_controller.wire.encode import encode_delta, encode_ended, encode_rule_set
-from policy_controller.wire.fields import at, each, said
+from policy_controller.wire.fields import ascending, at, each, said
 from policy_controller.wire.limits import LIMITS, Limits
 from policy_controller.wire.messages import (
     PROTOCOL_VERSION,
@@ -29,6 +30,7 @@ from policy_controller.wire.messages import (
     OperatorMessage,
     SnapshotMessage,
     Stands,
+    Tampered,
 )
 from policy_controller.wire.refused import Refused, plain
 
@@ -40,6 +42,12 @@ NACK_CAUSES: Final = {
     NackCause.KERNEL: pb.NACK_CAUSE_KERNEL,
 }
 CAUSE_BY_NUMBER: Final[dict[int, NackCause]] = {number: cause for cause, number in NACK_CAUSES.items()}
+
+FAMILIES: Final = {TableFamily.INET: pb.TABLE_FAMILY_INET, TableFamily.BRIDGE: pb.TABLE_FAMILY_BRIDGE}
+FAMILY_BY_NUMBER: Final[dict[int, TableFamily]] = {number: family for family, number in FAMILIES.items()}
+NODE_KINDS: Final = ("hello", "ack", "nack", "token", "tampered")
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999: what is later has no date."""
 
 
 def encode_operator(value: OperatorMessage, limits: Limits = LIMITS) -> pb.OperatorMessage:
@@ -80,7 +88,7 @@ def decode_operator(message: pb.OperatorMessage, limits: Limits = LIMITS) -> Ope
 
 
 def encode_node(value: NodeMessage) -> pb.NodeMessage:
-    """The message for a hello, ack, nack or token."""
+    """The message for whatever a node says."""
     match value:
         case Hello():
             hello = pb.Hello(
@@ -105,12 +113,22 @@ def encode_node(value: NodeMessage) -> pb.NodeMessage:
             )
         case FreshToken():
             return pb.NodeMessage(token=pb.Token(token=value.token))
+        case Tampered():
+            return pb.NodeMessage(
+                tampered=pb.Tampered(
+                    process=plain(value.process),
+                    number=value.number,
+                    tables=[FAMILIES[family] for family in value.tables],
+                    times=value.times,
+                    at=value.at,
+                )
+            )
 
 
 def decode_node(message: pb.NodeMessage, limits: Limits = LIMITS) -> NodeMessage:
-    """The hello, ack, nack or token that arrived; raises Refused for anything else. Texts of a nack are fit to print."""
+    """What a node said; raises Refused for anything else. Texts of a nack and names of processes are fit to print."""
     try:
-        kind = said("message", message.WhichOneof("kind"), ("hello", "ack", "nack", "token"))
+        kind = said("message", message.WhichOneof("kind"), NODE_KINDS)
         version = message.hello.protocol_version if kind == "hello" else PROTOCOL_VERSION
         _check_whole(message, version, limits)
         match kind:
@@ -120,6 +138,8 @@ def decode_node(message: pb.NodeMessage, limits: Limits = LIMITS) -> NodeMessage
                 return Ack(message.ack.generation, at("ack", _read_digest, message.ack.digest))
             case "nack":
                 return at("nack", _nack, message.nack)
+            case "tampered":
+                return at("tampered", _tampered, message.tampered)
             case "token":
                 return at("token", lambda token: FreshToken(legal.bearer(token.token)), message.token)
             case _:
@@ -197,6 +217,25 @@ def _nack(message: pb.Nack) -> Nack:
         reason=plain(message.reason),
         generation_in_force=message.generation_in_force,
     )
+
+
+def _tampered(message: pb.Tampered) -> Tampered:
+    if message.times == 0:
+        raise InvalidField("counts from 1", ("times",))
+    if message.at > LATEST:
+        raise InvalidField("is not a time before the year 10000", ("at",))
+    tables = ascending(
+        "tables", each("tables", _family, message.tables, len(FAMILIES)), lambda family: FAMILIES[family]
+    )
+    if not tables:
+        raise InvalidField("are missing", ("tables",))
+    return Tampered(plain(message.process), message.number, tables, message.times, message.at)
+
+
+def _family(number: int) -> TableFamily:
+    if number not in FAMILY_BY_NUMBER:
+        raise InvalidField(f"{number} is not a value that protocol version 1 has")
+    return FAMILY_BY_NUMBER[number]
 
 
 def _generation(number: int) -> int:

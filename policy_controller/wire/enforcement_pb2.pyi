@@ -25,6 +25,27 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TableFamily:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TableFamilyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TableFamily.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TABLE_FAMILY_UNSPECIFIED: _TableFamily.ValueType  # 0
+    TABLE_FAMILY_INET: _TableFamily.ValueType  # 1
+    """The gates."""
+    TABLE_FAMILY_BRIDGE: _TableFamily.ValueType  # 2
+    """The door for frames."""
+
+class TableFamily(_TableFamily, metaclass=_TableFamilyEnumTypeWrapper): ...
+
+TABLE_FAMILY_UNSPECIFIED: TableFamily.ValueType  # 0
+TABLE_FAMILY_INET: TableFamily.ValueType  # 1
+"""The gates."""
+TABLE_FAMILY_BRIDGE: TableFamily.ValueType  # 2
+"""The door for frames."""
+Global___TableFamily: _TypeAlias = TableFamily  # noqa: Y015
+
 class _NackCause:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -116,6 +137,7 @@ class NodeMessage(_message.Message):
     NACK_FIELD_NUMBER: _builtins.int
     OBSERVED_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    TAMPERED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -128,6 +150,8 @@ class NodeMessage(_message.Message):
 
     @_builtins.property
     def token(self) -> Global___Token: ...
+    @_builtins.property
+    def tampered(self) -> Global___Tampered: ...
     def __init__(
         self,
         *,
@@ -136,12 +160,13 @@ class NodeMessage(_message.Message):
         nack: Global___Nack | None = ...,
         observed: Global___Observed | None = ...,
         token: Global___Token | None = ...,
+        tampered: Global___Tampered | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "kind", b"kind", "nack", b"nack", "observed", b"observed", "token", b"token"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "kind", b"kind", "nack", b"nack", "observed", b"observed", "tampered", b"tampered", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "kind", b"kind", "nack", b"nack", "observed", b"observed", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "kind", b"kind", "nack", b"nack", "observed", b"observed", "tampered", b"tampered", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "ack", "nack", "observed", "token"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "ack", "nack", "observed", "token", "tampered"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -235,6 +260,46 @@ class Token(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Token: _TypeAlias = Token  # noqa: Y015
+
+@_typing.final
+class Tampered(_message.Message):
+    """Somebody else changed the node's tables, and it was mended. It is not answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESS_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    process: _builtins.str
+    """The name of the thread that committed the change, as the kernel has it: data for a log, never syntax."""
+    number: _builtins.int
+    """The kernel's number of that thread; 0 where nobody was told of."""
+    times: _builtins.int
+    """How often it was mended since this was last said of the process: at least once."""
+    at: _builtins.int
+    """When last: seconds since 1970, by the node's clock."""
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedScalarFieldContainer[Global___TableFamily.ValueType]:
+        """At least one, ascending."""
+
+    def __init__(
+        self,
+        *,
+        process: _builtins.str = ...,
+        number: _builtins.int = ...,
+        tables: _abc.Iterable[Global___TableFamily.ValueType] | None = ...,
+        times: _builtins.int = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "number", b"number", "process", b"process", "tables", b"tables", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tampered: _TypeAlias = Tampered  # noqa: Y015
 
 @_typing.final
 class InForce(_message.Message):

@@ -4,14 +4,17 @@ Knows the content of each message. Knows nothing of bytes (convert.py) or of whe
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from compilers.model.words import Address
+from compilers.nftables.words import TableFamily
 from compilers.ruleset.delta import Delta
 from compilers.ruleset.rule_set import RuleSet
 
 PROTOCOL_VERSION: Final = 1
+MOST_TIMES: Final = (1 << 32) - 1
+"""The largest count that the wire holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,32 @@ class FreshToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Tampered:
+    """A process changed the node's tables `times` times since this was last said of it, and it was mended.
+
+    `process` and `number` are the kernel's words for the thread; 0 where nobody was told of. `at` is when that was last,
+    in seconds since 1970 by the node's clock.
+    """
+
+    process: str
+    number: int
+    tables: tuple[TableFamily, ...]
+    times: int
+    at: int
+
+    def after(self, before: "Tampered | None") -> "Tampered":
+        """One for both, where the same was said of the process before and nobody has been told yet."""
+        if before is None:
+            return self
+        tables = {*before.tables, *self.tables}
+        return replace(
+            self,
+            tables=tuple(family for family in TableFamily if family in tables),
+            times=min(before.times + self.times, MOST_TIMES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotMessage:
     """Everything a node enforces. The digest is computed from the rule set, here and again by the receiver.
 
@@ -117,5 +146,5 @@ class DeltaMessage:
     ended: frozenset[Address] = frozenset()
 
 
-NodeMessage = Hello | Ack | Nack | FreshToken
+NodeMessage = Hello | Ack | Nack | FreshToken | Tampered
 OperatorMessage = SnapshotMessage | DeltaMessage

@@ -15,6 +15,7 @@ from policy_controller.enforcer.gates import UnknownGates
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.reach import Reach
+from policy_controller.enforcer.reports import Reports
 from policy_controller.enforcer.session import Session
 from policy_controller.enforcer.stream import follow
 from policy_controller.enforcer.tests.operator_double import Site
@@ -34,6 +35,7 @@ class Node:
     nft: FakeNft
     metrics: Metrics
     reach: Reach
+    reports: Reports
     task: "asyncio.Task[None]"
 
     def failures(self) -> dict[str, int]:
@@ -51,6 +53,7 @@ async def node(site: Site, clock: Clock = SYSTEM, nft: FakeNft | None = None) ->
     """An enforcer on a fake kernel that follows the operator of the site."""
     nft, metrics = nft or FakeNft(), Metrics()
     reach = Reach(metrics)
+    reports = Reports(clock)
     kernel = Kernel(nft, FakeConnections(), FakeResidence(), BASE, clock)
     enforcement = Enforcement(kernel, BASE, Session(NODE), UnknownGates(), clock, metrics)
 
@@ -58,11 +61,11 @@ async def node(site: Site, clock: Clock = SYSTEM, nft: FakeNft | None = None) ->
         await enforcement.adopt()
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
-            group.create_task(follow(site.way, enforcement, reach, clock, SystemRandom()))
+            group.create_task(follow(site.way, enforcement, reach, reports, clock, SystemRandom()))
 
     task = asyncio.create_task(enforce())
     try:
-        yield Node(nft, metrics, reach, task)
+        yield Node(nft, metrics, reach, reports, task)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -71,6 +71,7 @@ class Node:
     task: "asyncio.Task[None]"
     url: str = ""
     missing: list[Finding] = field(default_factory=list)
+    meddling: str | None = None
 
     async def ask(self, path: str) -> tuple[int, str]:
         async with ClientSession() as client, client.get(self.url + path) as answer:
@@ -94,7 +95,16 @@ async def node() -> AsyncIterator[Node]:
     disk = FakeDisk()
     saving = Saving(disk, NODE, clock, metrics)
     one = Node(nft, connections, clock, kernel, enforcement, Reach(metrics), saving, disk, gates)
-    health = Health(enforcement, kernel, one.reach, saving, metrics, one.look, {"enforce": one.task})
+    health = Health(
+        enforcement,
+        kernel,
+        one.reach,
+        saving,
+        lambda: one.meddling,
+        metrics,
+        one.look,
+        {"enforce": one.task},
+    )
     async with serving(health, HostPort("127.0.0.1", 0)) as (host, port):
         one.url = f"http://{host}:{port}"
         try:
@@ -158,6 +168,16 @@ async def test_a_precondition_that_goes_away_is_seen_at_the_next_question() -> N
         assert await one.ask("/readyz") == (503, "br_netfilter is not loaded: modprobe br_netfilter\n")
         one.missing.clear()
         assert await one.ask("/readyz") == (200, "ok\n")
+
+
+async def test_a_node_whose_tables_others_change_is_not_ready() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        await one.snapshot(1)
+        one.meddling = "nft (pid 7) changes the tables again and again"
+        assert await one.ask("/readyz") == (503, "nft (pid 7) changes the tables again and again\n")
+        assert await one.ask("/healthz") == (200, "ok\n")
 
 
 async def test_a_kernel_that_refuses_makes_a_node_not_ready_with_its_words() -> None:
@@ -253,7 +273,9 @@ async def test_metrics_hold_numbers_and_no_names() -> None:
 async def test_only_an_address_that_cannot_be_listened_on_is_told_as_such() -> None:
     async with node() as one:
         host, port = one.url.removeprefix("http://").split(":")
-        health = Health(one.enforcement, one.kernel, one.reach, one.saving, Metrics(), one.look, {})
+        health = Health(
+            one.enforcement, one.kernel, one.reach, one.saving, lambda: None, Metrics(), one.look, {}
+        )
         with pytest.raises(ListenError, match="address already in use"):
             async with serving(health, HostPort(host, int(port))):
                 pass

@@ -27,7 +27,6 @@ from compilers.nftables.words import Hook, TableFamily
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import SystemClock
 from policy_controller.enforcer.kernel import Kernel, KernelError
-from policy_controller.enforcer.libnftables import LibNft
 from policy_controller.enforcer.tests.states import (
     ALL,
     NOBODY_ISOLATED,
@@ -38,6 +37,7 @@ from policy_controller.enforcer.tests.states import (
     WEB_ISOLATED,
     base,
 )
+from policy_controller.enforcer.tests.there import There
 from policy_controller.testing.fake_connections import FakeConnections
 from policy_controller.testing.fake_nft import FakeNft
 from policy_controller.testing.fake_residence import FakeResidence
@@ -47,23 +47,6 @@ BASE = base()
 INET, BRIDGE = BASE.inet.identity, BASE.bridge.identity
 ENDS = f"{ONE} {TWO} {THREE} 192.0.2.1 2001:db8::1".split()
 FOREIGN = Table(TableFamily.INET, "foreign", chains=(Chain("forward", Hook.FORWARD, (Rule((DROP,)),)),))
-
-
-class There:
-    """Another namespace's kernel, whoever calls."""
-
-    def __init__(self, network: PrivateNamespace) -> None:
-        self._network = network
-        self._nft = LibNft()
-
-    def run(self, transaction: Transaction) -> None:
-        self._network.run(lambda: self._nft.run(transaction))
-
-    def check(self, transaction: Transaction) -> None:
-        self._network.run(lambda: self._nft.check(transaction))
-
-    def list_table(self, family: TableFamily, name: str) -> Table | None:
-        return self._network.run(lambda: self._nft.list_table(family, name))
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.kernel)])

@@ -49,6 +49,7 @@ from policy_controller.wire.messages import (
     NackCause,
     SnapshotMessage,
     Stands,
+    Tampered,
 )
 
 STANDS = Stands(1, 1, 1)
@@ -96,6 +97,25 @@ class HeldUp(FakeNft):
 def site(tmp_path: Path) -> Iterator[Site]:
     with reserved() as address:
         yield Site(tmp_path, address)
+
+
+async def test_what_others_did_is_told_once_the_operator_has_said_something_and_again_if_it_was_not_told(
+    tmp_path: Path,
+) -> None:
+    report = Tampered("nft", 7, (TableFamily.INET,), 1, 1)
+    with reserved() as where:
+        site = Site(tmp_path, where)
+        async with serving(site) as operator, node(site) as one:
+            one.reports.add(report)
+            stream, hello = await operator.next_stream()
+            assert hello == Hello(NODE)
+            stream.end()
+            stream, hello = await operator.next_stream()
+            assert hello == Hello(NODE)
+            # Answer and report go their own ways.
+            heard = [await stream.say(FIRST), await stream.hear()]
+            assert report in heard
+            assert Ack(1, digest_of(WEB_ISOLATED)) in heard
 
 
 async def test_a_stream_begins_with_hello_and_each_message_is_answered(site: Site) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compilers.model.words import Address
+from compilers.nftables.words import TableFamily
 from compilers.ruleset.delta import apply, difference
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
@@ -23,6 +24,7 @@ from policy_controller.wire.messages import (
     OperatorMessage,
     SnapshotMessage,
     Stands,
+    Tampered,
 )
 from policy_controller.wire.refused import Refused
 from policy_controller.wire.tests.rule_sets import addresses, rule_sets
@@ -84,6 +86,8 @@ def test_equal_rule_sets_have_equal_bytes_whatever_their_parts_came_in(
         Ack(9, 1),
         *(Nack(9, cause, "classes[0]", "is not there", 8) for cause in NackCause),
         FreshToken("eyJ.e30.c2ln"),
+        Tampered("nft", 4711, tuple(TableFamily), 1, 1_700_000_000),
+        Tampered("unknown", 0, (TableFamily.BRIDGE,), (1 << 32) - 1, 0),
     ],
 )
 def test_what_a_node_says_arrives_as_it_was_sent(message: NodeMessage) -> None:
@@ -100,6 +104,12 @@ def test_texts_of_a_nack_are_fit_for_a_log_line() -> None:
     assert nack.object == "\\x1b[2J\\nroot"
     assert len(nack.reason) <= 200
     assert nack.reason.isascii()
+
+
+def test_names_of_processes_are_fit_for_a_log_line() -> None:
+    tampered = pb.Tampered(process="\x1b[2J\nroot", tables=[pb.TABLE_FAMILY_INET], times=1)
+    said = decode_node(pb.NodeMessage(tampered=tampered))
+    assert said == Tampered("\\x1b[2J\\nroot", 0, (TableFamily.INET,), 1, 0)
 
 
 def test_a_state_is_behind_when_any_kind_known_on_both_sides_is_older() -> None:

@@ -19,6 +19,8 @@ SNAPSHOT, DELTA = snapshot().SerializeToString(), delta().SerializeToString()
 UNKNOWN_FIELD = b"\xf8\x7f\x01"
 End = TypeVar("End", pb.OperatorMessage, pb.NodeMessage)
 
+INET = pb.TABLE_FAMILY_INET
+
 
 def refusal(data: bytes, message_type: type[End], decode: Callable[[End], object]) -> Refused | None:
     """The refusal of what parses as this message, if it is refused; any other error is an error of the test."""
@@ -373,6 +375,21 @@ def test_a_message_beyond_a_limit_is_refused_by_the_limit(limits: Limits, senten
         (pb.NodeMessage(nack=pb.Nack(generation=1)), "nack.cause: 0 is not a value"),
         (pb.NodeMessage(token=pb.Token()), "token: is not a bearer token"),
         (pb.NodeMessage(token=pb.Token(token="a b")), "token: is not a bearer token"),
+        (pb.NodeMessage(tampered=pb.Tampered(tables=[INET])), "tampered.times: counts from 1"),
+        (pb.NodeMessage(tampered=pb.Tampered(times=1)), "tampered.tables: are missing"),
+        (
+            pb.NodeMessage(tampered=pb.Tampered(times=1, tables=[pb.TABLE_FAMILY_UNSPECIFIED])),
+            r"tampered.tables\[0\]: 0 is not a value",
+        ),
+        (
+            pb.NodeMessage(tampered=pb.Tampered(times=1, tables=[INET, INET])),
+            r"tampered.tables\[1\]: repeats or is out of order",
+        ),
+        (pb.NodeMessage(tampered=pb.Tampered(times=1, tables=[INET] * 3)), "tampered.tables: has 3"),
+        (
+            pb.NodeMessage(tampered=pb.Tampered(times=1, tables=[INET], at=1 << 60)),
+            "tampered.at: is not a time",
+        ),
     ],
 )
 def test_a_node_wrong_in_one_field_is_refused_by_that_field(message: pb.NodeMessage, sentence: str) -> None:
