@@ -185,9 +185,8 @@ class Reviewer:
         return now + expires - self._today().timestamp() - EARLY_SECONDS
 
     def _remember(self, name: bytes, word: _Word) -> None:
-        now = self._clock.now()
+        # In the order in which they were said, so that the oldest go: what has expired is never used, and need not be looked for.
         self._words.pop(name, None)
-        self._words = {other: held for other, held in self._words.items() if now < held.until}
         self._words[name] = word
         if len(self._words) > MOST_REMEMBERED:
             del self._words[next(iter(self._words))]

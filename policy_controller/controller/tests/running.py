@@ -14,6 +14,7 @@ import aiohttp
 from compilers.compile import Compiler
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import SystemClock
+from policy_controller.controller.kinds import Kind
 from policy_controller.controller.operator import Operator
 from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests.enforcers import door
@@ -74,10 +75,12 @@ async def operator_at(
         tls_key=tls[1],
     )
     operator = Operator(settings, SystemClock())
+    # Those of another operator in this loop are counted as well.
+    others = operator.watches.alive
     running = asyncio.create_task(operator.run(stop, lambda: None))
     try:
         await eventually(lambda: operator.compile_loop.revision is not None or running.done())
-        await eventually(lambda: operator.watches.alive == 4 or running.done())
+        await eventually(lambda: operator.watches.alive >= others + len(Kind) or running.done())
         await eventually(lambda: operator.server.alive or running.done())
         yield Running(operator, door(server, operator.server.port))
     finally:

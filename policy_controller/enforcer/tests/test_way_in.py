@@ -180,12 +180,16 @@ async def test_what_the_environment_says_of_proxies_leads_nowhere_else(
 
 async def test_a_connection_that_breaks_is_no_word_of_the_operators(site: Site) -> None:
     async with node(site) as one:
-        async with serving(site) as operator:
-            stream, _ = await operator.next_stream()
-            await stream.say(FIRST)
-        await until(lambda: one.failures().get("lost"))
-        assert one.reach.trouble is not None
-        assert set(one.failures()) <= {"lost", "not_reached"}
+        # gRPC may tell of the end of a call a moment before its channel knows that the connection is gone.
+        for _ in range(5):
+            async with serving(site) as operator:
+                stream, _ = await operator.next_stream()
+                await stream.say(FIRST)
+            await until(lambda: one.reach.trouble is not None)
+            if "lost" in one.failures():
+                break
+        assert "lost" in one.failures()
+        assert set(one.failures()) <= {"lost", "not_reached", "unavailable"}
 
 
 async def test_a_ca_that_is_not_there_yet_is_waited_for(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -174,6 +174,9 @@ async def test_an_enforcer_that_changes_to_a_lagging_replica_keeps_what_it_has_a
         start_enforcer(one)
         await one.says("ok")
         await one.isolated(False)
+        # Nor do its LISTs, and one of them may still be due: watches that have begun ask for it.
+        stale = one.create(OTHER)
+        lists = one.faults.begin(Fault(StaleList(stale), Requests(frozenset({Verb.LIST}), POLICIES)))
 
         version = one.create(DENIED)
         one.follow(current)
@@ -193,6 +196,7 @@ async def test_an_enforcer_that_changes_to_a_lagging_replica_keeps_what_it_has_a
         # A replica that catches up is followed like any other.
         one.follow(lagging)
         await one.says("is older than")
+        one.faults.end(lists.number)
         lagging.operator.relister.request()
         await one.says("ok")
         await asyncio.sleep(LATER)
