@@ -5,7 +5,7 @@ Lazy, so that the reader can take a large `elements = { … }` as one slice. Kno
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 TOKEN: Final = re.compile(
     r"""(?P<blank>(?:[ \t\r]+|\#[^\n]*)+)
@@ -32,6 +32,10 @@ class ReadError(ValueError):
         self.line = line
         self.column = column
         self.chain = chain
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int, int, str | None]]:
+        """Raised in a process of its own, it crosses to the one that waits for it: by default only the text would."""
+        return type(self), (self.reason, self.line, self.column, self.chain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Text and values: the same table both ways, and errors that say where."""
 
+import pickle
+
 import pytest
 from hypothesis import given, settings
 
@@ -107,6 +109,20 @@ def test_other_objects_are_errors_with_their_line(text: str, line: int) -> None:
         read(text)
 
     assert caught.value.line == line
+
+
+def test_an_error_crosses_to_another_process_whole() -> None:
+    error = ReadError("a word was expected", 3, 14, "classes")
+
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - what this very test wrote
+
+    assert (str(again), again.reason, again.line, again.column, again.chain) == (
+        "3:14: a word was expected",
+        "a word was expected",
+        3,
+        14,
+        "classes",
+    )
 
 
 def test_the_first_define_of_a_name_holds() -> None:
