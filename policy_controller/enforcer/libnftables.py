@@ -9,11 +9,12 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from typing import Protocol as Shape
 
+from compilers.nftables.lexer import ReadError
 from compilers.nftables.reader import Strangers, read
 from compilers.nftables.table import Table, TableName
 from compilers.nftables.transaction import NftRejectedError, Rejection, Transaction
@@ -24,6 +25,9 @@ BINDING: Final = Path("/usr/lib/python3/dist-packages/nftables/nftables.py")
 LIBRARY: Final = "libnftables.so.1"
 OLDEST: Final = (1, 0, 6)
 """The version whose words compilers/nftables reads and writes; older ones print and take other words."""
+
+LISTED_AGAIN: Final = 2
+"""How many more times a table is listed when it cannot be read."""
 
 ERROR: Final = re.compile(
     r"^(?:[^\n:]*:(?P<line>\d+):\d+-\d+: |netlink: )?Error: (?P<message>[^\n;]*)", re.MULTILINE
@@ -170,7 +174,16 @@ class LibNft:
         A set without a declared size that has just grown by tens of thousands of elements is listed incompletely for
         some 100 ms, while the kernel moves it to a larger hash table (seen on 6.18; packets find all of it): list
         again before believing that elements are missing.
+
+        While somebody else commits, one listing in a thousand shows a chain twice, as it was and as it is: what cannot be
+        read is listed again, twice.
         """
+        for _ in range(LISTED_AGAIN):
+            with suppress(ReadError):
+                return self._list_once(family, name)
+        return self._list_once(family, name)
+
+    def _list_once(self, family: TableFamily, name: str) -> Table | None:
         context = self._open()
         context.set_stateless_output(True)
         context.set_numeric_proto_output(True)

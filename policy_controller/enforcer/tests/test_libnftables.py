@@ -1,9 +1,11 @@
-"""Which libnftables is taken: the distribution's, when it is there and not too old."""
+"""Which libnftables is taken: the distribution's, when it is there and not too old; and how it is asked for a table."""
 
 from pathlib import Path
 
 import pytest
 
+from compilers.nftables.lexer import ReadError
+from compilers.nftables.words import TableFamily
 from policy_controller.enforcer import libnftables
 from policy_controller.enforcer.libnftables import OLDEST, BindingMissingError, LibNft
 
@@ -73,3 +75,38 @@ def test_the_library_of_this_machine_says_its_version(monkeypatch: pytest.Monkey
     monkeypatch.setattr(libnftables, "OLDEST", (99, 0, 0))
     with pytest.raises(BindingMissingError, match=r"libnftables is \d+\.\d+\.\d+, and 99\.0\.0"):
         LibNft()
+
+
+LISTING = """
+listings = {listings!r}
+
+
+class Nftables:
+    def set_json_output(self, val):
+        pass
+
+    def set_stateless_output(self, val):
+        pass
+
+    def set_numeric_proto_output(self, val):
+        pass
+
+    def cmd(self, cmdline):
+        return (0, listings.pop(0), "") if cmdline.startswith("list table ") else {version!r}
+"""
+WHOLE = "table inet t {\n\tchain c {\n\t}\n}\n"
+TWICE = "table inet t {\n\tchain c {\n\t}\n\tchain c {\n\t}\n}\n"
+VERSION = said(f"{MAJOR}.{MINOR}.{PATCH}")
+
+
+def test_a_listing_that_a_commit_met_is_asked_for_again(binding: Path) -> None:
+    binding.write_text(LISTING.format(listings=[TWICE, TWICE, WHOLE], version=VERSION))
+    listed = LibNft().list_table(TableFamily.INET, "t")
+    assert listed is not None
+    assert [chain.name for chain in listed.chains] == ["c"]
+
+
+def test_what_cannot_be_read_however_often_is_an_error(binding: Path) -> None:
+    binding.write_text(LISTING.format(listings=[TWICE, TWICE, TWICE, WHOLE], version=VERSION))
+    with pytest.raises(ReadError, match="two chains of one name"):
+        LibNft().list_table(TableFamily.INET, "t")
