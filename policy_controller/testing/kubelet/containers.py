@@ -122,9 +122,9 @@ class RunningContainer:
             else:
                 self._process.send_signal(number)
 
-    async def stop(self, grace_seconds: float) -> int:
-        """SIGTERM, and SIGKILL after the grace; the exit code."""
-        self.send_signal(signal.SIGTERM)
+    async def stop(self, number: signal.Signals, grace_seconds: float) -> int:
+        """Send a signal, and SIGKILL after the grace; the exit code."""
+        self.send_signal(number)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 return await self.ended()

@@ -126,13 +126,15 @@ class PodLife:
         return None if running is None else running.program
 
     async def halt(self, number: signal.Signals) -> None:
-        """End the containers with a signal, and start none again before `resume`. Returns when they have ended."""
+        """End the containers with a signal, and start none again before `resume`. Returns when they have ended.
+
+        As with a pod that is deleted, whoever has not ended after the pod's grace is killed: the first process of a
+        container does not get a signal that it has no handler for yet.
+        """
         self._may_start.clear()
         ending = [running for running in self._running.values() if running.is_running]
         self._halted |= set(ending)
-        for running in ending:
-            running.send_signal(number)
-        await asyncio.gather(*(running.ended() for running in ending))
+        await asyncio.gather(*(running.stop(number, self._grace()) for running in ending))
 
     def resume(self) -> None:
         """Containers are started again, at once and with volumes as they are to be now."""
@@ -145,7 +147,7 @@ class PodLife:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._task
         grace = min(self._grace(), longest)
-        await asyncio.gather(*(running.stop(grace) for running in self._running.values()))
+        await asyncio.gather(*(running.stop(signal.SIGTERM, grace) for running in self._running.values()))
         if self._built is not None:
             with contextlib.suppress(LaboratoryError):
                 await asyncio.to_thread(self._places.laboratory.remove_pod, self._built)
@@ -284,7 +286,7 @@ class PodLife:
             async for answer in answers(probe, asking):
                 if answer.verdict is False:
                     log.warning("%s: %s is stopped: %s", self.title, container.name, answer.reason)
-                    await running.stop(self._grace())
+                    await running.stop(signal.SIGTERM, self._grace())
                     return False
                 if answer.verdict and probe is container.startup_probe:
                     return True

@@ -250,6 +250,17 @@ async def test_program_that_ends_is_started_again_and_counted(place: Place) -> N
     assert place.state()["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
 
 
+async def test_program_that_does_not_hear_a_signal_is_killed_after_the_grace(place: Place) -> None:
+    life, before = place.life(), place.life().program("app")
+    async with asyncio.timeout(SECONDS):
+        # It has no handler, and to the first process of a container the kernel gives no signal without one.
+        await life.halt(signal.SIGTERM)
+    assert life.program("app") is None
+    life.resume()
+    await place.until(lambda: life.program("app") not in {before, None}, "another process")
+    await place.until(lambda: place.state()["ready"], "the pod to be ready")
+
+
 async def test_liveness_that_fails_ends_the_program(place: Place) -> None:
     probed = deployment("sickly")
     (container,) = probed["spec"]["template"]["spec"]["containers"]
