@@ -15,6 +15,7 @@ from typing import TypeVar
 from compilers.model.cluster import OPERATOR, Cluster, Namespace, Node, Pod, ServiceAccount
 from compilers.model.faults import Fault, ObjectRef
 from compilers.model.policy import NetworkPolicy
+from compilers.model.settings import DEFAULTS, ClusterSettings
 from compilers.parse.identity import POD, made_uid
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.seen import Identity, Key, Seen, identity_of, read
@@ -69,6 +70,7 @@ class Store:
         self._versions: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._listed_at: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._faulty: dict[ObjectRef, Seen] = {}
+        self._settings: ClusterSettings = DEFAULTS
         self._revision = 0
         self._cluster: Cluster | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -149,6 +151,20 @@ class Store:
         self._tell()
         return Repair(tuple(sorted(changed)), tuple(sorted(removed)))
 
+    def settle(self, settings: ClusterSettings) -> None:
+        """What holds for the whole cluster from now on."""
+        if settings == self._settings:
+            return
+        self._settings = settings
+        self._revision += 1
+        self._cluster = None
+        self._tell()
+
+    @property
+    def settings(self) -> ClusterSettings:
+        """What holds for the whole cluster."""
+        return self._settings
+
     def state(self) -> State:
         """The present moment."""
         return State(self._revision, self.cluster(), self.stands())
@@ -162,6 +178,7 @@ class Store:
                 policies=self._values(Kind.POLICY, NetworkPolicy),
                 nodes=self._values(Kind.NODE, Node),
                 operator=self._operator,
+                settings=self._settings,
             )
         return self._cluster
 
