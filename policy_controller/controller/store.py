@@ -71,6 +71,7 @@ class Store:
         self._listed_at: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._faulty: dict[ObjectRef, Seen] = {}
         self._settings: ClusterSettings = DEFAULTS
+        self._settings_version = 0
         self._revision = 0
         self._cluster: Cluster | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -151,13 +152,15 @@ class Store:
         self._tell()
         return Repair(tuple(sorted(changed)), tuple(sorted(removed)))
 
-    def settle(self, settings: ClusterSettings) -> None:
-        """What holds for the whole cluster from now on."""
-        if settings == self._settings:
+    def settle(self, settings: ClusterSettings, version: int) -> None:
+        """What holds for the whole cluster from now on, as of this resourceVersion; 0 is unknown."""
+        changed = settings != self._settings
+        if not changed and version == self._settings_version:
             return
-        self._settings = settings
-        self._revision += 1
-        self._cluster = None
+        self._settings, self._settings_version = settings, version
+        if changed:
+            self._revision += 1
+            self._cluster = None
         self._tell()
 
     @property
@@ -188,6 +191,7 @@ class Store:
             pods=self._versions[Kind.POD],
             namespaces=self._versions[Kind.NAMESPACE],
             policies=self._versions[Kind.POLICY],
+            settings=self._settings_version,
         )
 
     def version_of(self, kind: Kind) -> int:
