@@ -76,9 +76,7 @@ class RuleSet:
         )
 
     def __post_init__(self) -> None:
-        if self.enforcement is Enforcement.OFF and any(
-            (self.classes, self.peer_sets, self.port_sets, self.block_sets)
-        ):
+        if self.is_off and any((self.classes, self.peer_sets, self.port_sets, self.block_sets)):
             raise InvalidField("is off, and yet there are classes or sets", ("enforcement",))
         sets = self.peer_sets.keys() | self.port_sets.keys() | self.block_sets.keys()
         for policy_class in self.classes.values():
@@ -99,6 +97,11 @@ class RuleSet:
         return tuple(
             pod for pod in self.pods.values() if not pod.addresses and pod.class_of(direction) is not None
         )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nobody is isolated because enforcement is off in the whole cluster."""
+        return self.enforcement is Enforcement.OFF
 
     @property
     def isolates(self) -> bool:
