@@ -80,9 +80,10 @@ class CompileLoop:
         """Whether the last round left a node, or all of them, with an older state than the cluster's."""
         return bool(self._last.failed) or (self.revision is not None and self._last.compiler is None)
 
-    async def run(self, synced: asyncio.Event) -> None:
-        """Compile until cancelled, from when the store knows the whole cluster."""
-        await synced.wait()
+    async def run(self, *known: asyncio.Event) -> None:
+        """Compile until cancelled, from when all of these are set: the store knows the whole cluster."""
+        for event in known:
+            await event.wait()
         self._wake.set()
         while True:
             await wait_for(self._wake, self._clock, RETRY_SECONDS if self.failing else None)

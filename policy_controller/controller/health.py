@@ -7,7 +7,7 @@ Admin tells of every tenant's policies; who comes through a port-forward has bee
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -35,6 +35,10 @@ class Subject(Protocol):
 
     def reasons_not_ready(self) -> Sequence[Trouble]:
         """Each about why nodes are not served what the cluster says; empty is ready."""
+        ...
+
+    def warnings(self) -> Sequence[Trouble]:
+        """Each about what somebody should mend or know of, though nodes are served."""
         ...
 
     def status(self) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def _application(
         return _verdict(subject.ailments())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _verdict(list(map(words, subject.reasons_not_ready())))
+        return _verdict(list(map(words, subject.reasons_not_ready())), map(words, subject.warnings()))
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -98,7 +102,6 @@ def _application(
     return served
 
 
-def _verdict(reasons: Sequence[str]) -> web.Response:
-    if reasons:
-        return web.Response(status=503, text="\n".join(reasons) + "\n")
-    return web.Response(text="ok\n")
+def _verdict(reasons: Sequence[str], warnings: Iterable[str] = ()) -> web.Response:
+    lines = (*(reasons or ("ok",)), *(f"warning: {sentence}" for sentence in warnings))
+    return web.Response(status=503 if reasons else 200, text="".join(f"{line}\n" for line in lines))

@@ -1,7 +1,8 @@
 """The operator, wired:
 
     kopf watches ─┐                                      ┌─▶ session of node a ─▶ gRPC
-    LISTs ────────┴─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
+    LISTs ────────┼─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
+    ConfigMap ────┘    │
                        └─────▶ Events on invalid policies    Events on nodes ◀── gRPC
 
     Secret, ConfigMap or files ─▶ identity (certificate) ──▶ gRPC ◀── reviewer (tokens) ◀── TokenReviews
@@ -21,6 +22,7 @@ from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
 from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
+from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
@@ -35,7 +37,12 @@ from policy_controller.controller.identity.metrics import IdentityCollector
 from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
 from policy_controller.controller.identity.source import CertificateSource
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.metrics import NodeEventsCollector, OperatorCollector, new_registry
+from policy_controller.controller.metrics import (
+    NodeEventsCollector,
+    OperatorCollector,
+    SettingsCollector,
+    new_registry,
+)
 from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
@@ -72,6 +79,7 @@ class Operator:
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.node_events = NodeEvents(api, clock)
+        self.settings = ClusterSettingsSource(api, self.store, settings.namespace, clock)
         self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
@@ -108,8 +116,9 @@ class Operator:
                 self._tasks = {
                     "watches": asyncio.create_task(self.watches.run(on_started), name="watches"),
                     "lists": asyncio.create_task(self.relister.run(), name="lists"),
+                    "settings": asyncio.create_task(self.settings.run(), name="settings"),
                     "compiler": asyncio.create_task(
-                        self.compile_loop.run(self.relister.synced), name="compiler"
+                        self.compile_loop.run(self.relister.synced, self.settings.known), name="compiler"
                     ),
                     "events": asyncio.create_task(self.events.run(), name="events"),
                     "node events": asyncio.create_task(self.node_events.run(), name="node events"),
@@ -142,11 +151,21 @@ class Operator:
             found.append(
                 Trouble("Nodes are not served: the certificate has expired.", self.identity.trouble())
             )
-        if self.relister.synced.is_set() and self.compile_loop.revision is None:
+        found += self.settings.complaints
+        if (
+            self.relister.synced.is_set()
+            and self.settings.known.is_set()
+            and self.compile_loop.revision is None
+        ):
             found.append(Trouble("Nothing has been compiled yet."))
         if self.compile_loop.failing:
             found.append(Trouble("The last state of the cluster does not compile."))
         return found
+
+    def warnings(self) -> list[Trouble]:
+        """What somebody should mend or know of, though nodes are served; see health.Subject."""
+        version = self.version.warning
+        return [*self.settings.warnings, *([] if version is None else [Trouble(version)])]
 
     def status(self) -> dict[str, Any]:
         """The document of /status."""
@@ -155,7 +174,7 @@ class Operator:
             synced=self.relister.synced.is_set(),
             kubernetes=self.version.name,
             not_ready=list(map(str, self.reasons_not_ready())),
-            warnings=[] if self.version.warning is None else [self.version.warning],
+            warnings=list(map(str, self.warnings())),
         )
         return status_document(self.store.cluster(), self.streams, told, condition)
 
@@ -189,7 +208,10 @@ class Operator:
             watches=self.watches,
         )
         callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
-        metrics = new_registry((collector, NodeEventsCollector(self.node_events), callers), self.compile_loop)
+        switch = SettingsCollector(self.settings, self.store)
+        metrics = new_registry(
+            (collector, NodeEventsCollector(self.node_events), switch, callers), self.compile_loop
+        )
         async with (
             serving(self._settings.health, health(self, metrics)) as self.health_url,
             serving(self._settings.admin, admin(self, metrics)) as self.admin_url,

@@ -11,6 +11,7 @@ in.
 from dataclasses import dataclass
 from typing import Final
 
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
@@ -69,6 +70,8 @@ class SessionStatus:
     """Whether what is in force on the node is what is desired."""
     nacks: int
     last_nack: Nack | None
+    enforcement: Enforcement | None
+    """Of what is in force, as far as this stream brought it; None while it has brought nothing."""
 
 
 class Session:
@@ -79,6 +82,7 @@ class Session:
         self._generation = 0
         self._acked = 0
         self._base: Desired | None = None
+        self._in_force: Enforcement | None = None
         self._flight: _Flight | None = None
         self._desired: Desired | None = None
         self._noted: frozenset[Address] = frozenset()
@@ -137,6 +141,7 @@ class Session:
             return
         self._base = flight.desired
         self._acked = ack.generation
+        self._in_force = flight.desired.rule_set.enforcement
         self._snapshots_refused = 0
 
     def nacked(self, nack: Nack, now: float) -> None:
@@ -162,6 +167,7 @@ class Session:
             current=self._base is not None and self._flight is None and not self._has_more(),
             nacks=self._nacks,
             last_nack=self._last_nack,
+            enforcement=self._in_force,
         )
 
     def _has_more(self) -> bool:

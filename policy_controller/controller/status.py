@@ -41,6 +41,10 @@ def status_document(
         "synced": condition.synced,
         "notReady": list(condition.not_ready),
         "warnings": list(condition.warnings),
+        "settings": {
+            "enforcement": cluster.settings.enforcement.value,
+            "existingConnections": cluster.settings.existing_connections.value,
+        },
         "nodes": [_node(name, statuses.get(name)) for name in names],
         "policyCount": len(told),
         "policies": [
@@ -68,6 +72,7 @@ def _node(name: str, status: SessionStatus | None) -> dict[str, Any]:
         "current": status.current,
         "generationDesired": status.sent,
         "generationAcked": status.acked,
+        "enforcement": None if status.enforcement is None else status.enforcement.value,
         "nacks": status.nacks,
         "lastNack": None
         if nack is None

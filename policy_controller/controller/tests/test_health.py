@@ -34,12 +34,16 @@ class Unwell:
     def __init__(self, *troubles: Trouble, ailments: Sequence[str] = ()) -> None:
         self._troubles = troubles
         self._ailments = ailments
+        self.notes: tuple[Trouble, ...] = ()
 
     def ailments(self) -> Sequence[str]:
         return self._ailments
 
     def reasons_not_ready(self) -> Sequence[Trouble]:
         return self._troubles
+
+    def warnings(self) -> Sequence[Trouble]:
+        return self.notes
 
     def status(self) -> dict[str, Any]:
         return {"policy": TENANT}
@@ -87,6 +91,16 @@ async def test_names_of_tenants_are_for_the_admin_interface_alone(
 ) -> None:
     async with asked(interface(SICK, CollectorRegistry()), path) as answer:
         assert (answer.status, await answer.text()) == (status, text)
+
+
+@pytest.mark.parametrize(("troubles", "status"), [((), 200), ((Trouble("Not yet."),), 503)])
+async def test_warnings_stand_beside_either_answer(troubles: tuple[Trouble, ...], status: int) -> None:
+    subject = Unwell(*troubles)
+    subject.notes = (Trouble("It is off.", TENANT),)
+    first = "ok" if status == 200 else "Not yet."
+    for interface, words in ((health, "It is off."), (admin, f"It is off. {TENANT}")):
+        async with asked(interface(subject, CollectorRegistry()), "/readyz") as answer:
+            assert (answer.status, await answer.text()) == (status, f"{first}\nwarning: {words}\n")
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:9471", "[::1]:9471", "localhost:0"])
