@@ -24,6 +24,7 @@ from policy_controller.controller.api import Kr8sApi
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
+from policy_controller.controller.enforced import Picture
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
 from policy_controller.controller.health import admin, health, serving
@@ -40,7 +41,7 @@ from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.settings import Settings
-from policy_controller.controller.status import Condition, status_document
+from policy_controller.controller.status import Condition, Question, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
@@ -67,7 +68,7 @@ class Operator:
         self._settings = settings
         self._clock = clock
         self.store = Store(ServiceAccount(settings.namespace, settings.account))
-        self.streams = NodeStreams()
+        self.streams = NodeStreams(today)
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
@@ -148,16 +149,28 @@ class Operator:
             found.append(Trouble("The last state of the cluster does not compile."))
         return found
 
-    def status(self) -> dict[str, Any]:
+    async def status(self, question: Question) -> dict[str, Any]:
         """The document of /status."""
-        told = complaints(self.store, self.compile_loop.without_room)
+        loop = self.compile_loop
+        told = complaints(self.store, loop.without_room)
+        picture = Picture(
+            self.store.written(),
+            loop.compiler,
+            -1 if loop.revision is None else loop.revision,
+            self.streams.glance(),
+            loop.shut,
+            frozenset(one.policy.ref for one in told if one.closes),
+        )
         condition = Condition(
+            at=today(),
             synced=self.relister.synced.is_set(),
             kubernetes=self.version.name,
             not_ready=list(map(str, self.reasons_not_ready())),
             warnings=[] if self.version.warning is None else [self.version.warning],
         )
-        return status_document(self.store.cluster(), self.streams, told, condition)
+        # Thousands of policies on hundreds of nodes take a second, which others want as well.
+        cluster = self.store.cluster()
+        return await asyncio.to_thread(status_document, cluster, picture, told, condition, question)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")
