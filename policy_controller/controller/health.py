@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from policy_controller import bounded
+from policy_controller.controller.status import Question
 from policy_controller.controller.trouble import Trouble
 from policy_controller.wire.channel import HostPort, InvalidAddress
 
@@ -41,7 +42,7 @@ class Subject(Protocol):
         """Each about what somebody should mend or know of, though nodes are served."""
         ...
 
-    def status(self) -> dict[str, Any]:
+    async def status(self, question: Question) -> dict[str, Any]:
         """The document of /status, `{"schema": "status/v1", ...}`."""
         ...
 
@@ -73,10 +74,14 @@ def health(subject: Subject, registry: CollectorRegistry) -> web.Application:
 
 
 def admin(subject: Subject, registry: CollectorRegistry) -> web.Application:
-    """The same with all words, and /status."""
+    """The same with all words, and /status; `?namespace=NAME` and `?policy=NAMESPACE/NAME`, each as often as one likes."""
 
-    async def status(_: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode(subject.status()), content_type="application/json")
+    async def status(request: web.Request) -> web.Response:
+        question = asked(request.query.items())
+        if question is None:
+            return web.Response(status=400, text="asked for something else than namespace or policy\n")
+        document = await subject.status(question)
+        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     served = _application(subject, registry, str)
     served.add_routes([web.get("/status", status)])
@@ -100,6 +105,21 @@ def _application(
         [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
     )
     return served
+
+
+def asked(query: Iterable[tuple[str, str]]) -> Question | None:
+    """What the parameters of a request ask for; None: something that nobody knows."""
+    namespaces: set[str] = set()
+    policies: set[tuple[str, str]] = set()
+    for name, value in query:
+        if name == "namespace":
+            namespaces.add(value)
+        elif name == "policy" and value.count("/") == 1:
+            namespace, _, policy = value.partition("/")
+            policies.add((namespace, policy))
+        else:
+            return None
+    return Question(frozenset(namespaces), frozenset(policies))
 
 
 def _verdict(reasons: Sequence[str], warnings: Iterable[str] = ()) -> web.Response:

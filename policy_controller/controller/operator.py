@@ -26,6 +26,7 @@ from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
+from policy_controller.controller.enforced import Picture
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
 from policy_controller.controller.health import admin, health, serving
@@ -47,7 +48,7 @@ from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.settings import Settings
-from policy_controller.controller.status import Condition, status_document
+from policy_controller.controller.status import Condition, Question, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
@@ -74,12 +75,12 @@ class Operator:
         self._settings = settings
         self._clock = clock
         self.store = Store(ServiceAccount(settings.namespace, settings.account))
-        self.streams = NodeStreams()
+        self.streams = NodeStreams(today)
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.node_events = NodeEvents(api, clock)
-        self.settings = ClusterSettingsSource(api, self.store, settings.namespace, clock)
+        self.cluster_settings = ClusterSettingsSource(api, self.store, settings.namespace, clock)
         self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
@@ -116,9 +117,10 @@ class Operator:
                 self._tasks = {
                     "watches": asyncio.create_task(self.watches.run(on_started), name="watches"),
                     "lists": asyncio.create_task(self.relister.run(), name="lists"),
-                    "settings": asyncio.create_task(self.settings.run(), name="settings"),
+                    "settings": asyncio.create_task(self.cluster_settings.run(), name="settings"),
                     "compiler": asyncio.create_task(
-                        self.compile_loop.run(self.relister.synced, self.settings.known), name="compiler"
+                        self.compile_loop.run(self.relister.synced, self.cluster_settings.known),
+                        name="compiler",
                     ),
                     "events": asyncio.create_task(self.events.run(), name="events"),
                     "node events": asyncio.create_task(self.node_events.run(), name="node events"),
@@ -151,10 +153,10 @@ class Operator:
             found.append(
                 Trouble("Nodes are not served: the certificate has expired.", self.identity.trouble())
             )
-        found += self.settings.complaints
+        found += self.cluster_settings.complaints
         if (
             self.relister.synced.is_set()
-            and self.settings.known.is_set()
+            and self.cluster_settings.known.is_set()
             and self.compile_loop.revision is None
         ):
             found.append(Trouble("Nothing has been compiled yet."))
@@ -165,18 +167,30 @@ class Operator:
     def warnings(self) -> list[Trouble]:
         """What somebody should mend or know of, though nodes are served; see health.Subject."""
         version = self.version.warning
-        return [*self.settings.warnings, *([] if version is None else [Trouble(version)])]
+        return [*self.cluster_settings.warnings, *([] if version is None else [Trouble(version)])]
 
-    def status(self) -> dict[str, Any]:
+    async def status(self, question: Question) -> dict[str, Any]:
         """The document of /status."""
-        told = complaints(self.store, self.compile_loop.without_room)
+        loop = self.compile_loop
+        told = complaints(self.store, loop.without_room)
+        picture = Picture(
+            self.store.written(),
+            loop.compiler,
+            -1 if loop.revision is None else loop.revision,
+            self.streams.glance(),
+            loop.shut,
+            frozenset(one.policy.ref for one in told if one.closes),
+        )
         condition = Condition(
+            at=today(),
             synced=self.relister.synced.is_set(),
             kubernetes=self.version.name,
             not_ready=list(map(str, self.reasons_not_ready())),
             warnings=list(map(str, self.warnings())),
         )
-        return status_document(self.store.cluster(), self.streams, told, condition)
+        # Thousands of policies on hundreds of nodes take a second, which others want as well.
+        cluster = self.store.cluster()
+        return await asyncio.to_thread(status_document, cluster, picture, told, condition, question)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -208,7 +222,7 @@ class Operator:
             watches=self.watches,
         )
         callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
-        switch = SettingsCollector(self.settings, self.store)
+        switch = SettingsCollector(self.cluster_settings, self.store)
         metrics = new_registry(
             (collector, NodeEventsCollector(self.node_events), switch, callers), self.compile_loop
         )

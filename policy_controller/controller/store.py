@@ -53,11 +53,25 @@ class Repair:
     removed: tuple[Key, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Which version of a policy is known, and the revision of the store since which it says what it says.
+
+    `version` is 0 where the resourceVersion is not a number.
+    """
+
+    uid: str
+    version: int
+    revision: int
+
+
 @dataclass(slots=True)
 class _Entry:
     identity: Identity
     seen: Seen | None
     """None: the object is gone since `identity.version`."""
+    revision: int
+    """Of the store, when it came to say what it says."""
 
 
 class Store:
@@ -220,6 +234,14 @@ class Store:
             policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted
         }
 
+    def written(self) -> Mapping[ObjectRef, Written]:
+        """Every policy there is, by the name that the cluster state has for it."""
+        return {
+            entry.seen.value.ref: Written(entry.seen.value.uid, entry.identity.version, entry.revision)
+            for entry in self._shelves[Kind.POLICY].values()
+            if entry.seen is not None and isinstance(entry.seen.value, NetworkPolicy)
+        }
+
     def pod(self, namespace: str, name: str) -> Pod | None:
         """The pod of this name, with the uid that the API gave it; None when it is not known."""
         entry = self._shelves[Kind.POD].get((namespace, name))
@@ -252,13 +274,15 @@ class Store:
 
     def _settle(self, kind: Kind, identity: Identity, seen: Seen | None) -> Outcome:
         before = self._shelves[kind].get(identity.key)
-        self._shelves[kind][identity.key] = _Entry(identity, seen)
+        entry = self._shelves[kind][identity.key] = _Entry(identity, seen, self._revision)
         self._versions[kind] = max(self._versions[kind], identity.version)
         self._note_faults(ObjectRef(kind.value, identity.namespace, identity.name), seen)
         old = before.seen.value if before is not None and before.seen is not None else None
         if old == (seen.value if seen is not None else None):
+            entry.revision = self._revision if before is None else before.revision
             return Outcome.UNCHANGED
         self._revision += 1
+        entry.revision = self._revision
         self._cluster = None
         return Outcome.CHANGED
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from policy_controller.bounded import MOST_CONNECTIONS
 from policy_controller.controller.health import InvalidAdmin, Subject, admin, admin_address, health, serving
+from policy_controller.controller.status import Question
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.objects import allow_from, new
 from policy_controller.controller.tests.running import operator_of
@@ -45,8 +46,9 @@ class Unwell:
     def warnings(self) -> Sequence[Trouble]:
         return self.notes
 
-    def status(self) -> dict[str, Any]:
-        return {"policy": TENANT}
+    async def status(self, question: Question) -> dict[str, Any]:
+        asked = [f"{namespace}/{name}" for namespace, name in sorted(question.policies)]
+        return {"policy": TENANT, "asked": [*sorted(question.namespaces), *asked]}
 
 
 @asynccontextmanager
@@ -81,7 +83,15 @@ ANSWERS = [
         f"Pod objects have not been listed yet: ServerError. cannot decode {TENANT}\nNothing has been compiled yet.\n",
     ),
     (health, "/status", 404, "404: Not Found"),
-    (admin, "/status", 200, f'{{"policy":"{TENANT}"}}'),
+    (admin, "/status", 200, f'{{"policy":"{TENANT}","asked":[]}}'),
+    (
+        admin,
+        "/status?namespace=b&namespace=a&policy=a/x",
+        200,
+        f'{{"policy":"{TENANT}","asked":["a","b","a/x"]}}',
+    ),
+    (admin, "/status?policy=a", 400, "asked for something else than namespace or policy\n"),
+    (admin, "/status?name=a", 400, "asked for something else than namespace or policy\n"),
 ]
 
 

@@ -97,7 +97,7 @@ async def test_a_word_that_nobody_knows_switches_nothing(server: ApiServer, tmp_
     async with operator_of(server, tmp_path) as running, node(running.door, "node-1") as one:
         await one.apply()
         write(server, enforcement="offf")
-        await eventually(lambda: running.operator.settings.invalid)
+        await eventually(lambda: running.operator.cluster_settings.invalid)
         _, text = await running.admin("/status")
         (warning,) = json.loads(text)["warnings"]
         assert "enforcement enforced stays in force" in warning
