@@ -91,7 +91,8 @@ class Status(_Struct, frozen=True):
     """What the operator tells, `at` that time. `not_ready`: why nodes are not served what the cluster says; `warnings`: what else is amiss.
 
     The counts are of all there are, and of all policies that were asked about; the lists are by name,
-    and where there is more than they hold, those that are not well are in them.
+    and where there is more than they hold, those that are not well are in them. Who asks about policies by their names is
+    told of no nodes.
     """
 
     schema: Literal["status/v1"]

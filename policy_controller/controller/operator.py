@@ -191,14 +191,14 @@ class Operator:
         """The document of /status."""
         loop = self.compile_loop
         told = complaints(self.store, loop.without_room)
-        picture = Picture(
-            self.store.written(),
+        cluster, written = self.store.cluster(), self.store.written(question.policies or None)
+        moment = (
             loop.compiler,
             -1 if loop.revision is None else loop.revision,
             self.streams.glance(),
             loop.shut,
-            frozenset(one.policy.ref for one in told if one.closes),
         )
+        closed = frozenset(one.policy.ref for one in told if one.closes)
         condition = Condition(
             at=today(),
             synced=self.relister.synced.is_set(),
@@ -206,9 +206,12 @@ class Operator:
             not_ready=list(map(str, self.reasons_not_ready())),
             warnings=[] if self.version.warning is None else [self.version.warning],
         )
+
+        def document() -> dict[str, Any]:
+            return status_document(cluster, Picture(written, *moment, closed), told, condition, question)
+
         # Thousands of policies on hundreds of nodes take a second, which others want as well.
-        cluster = self.store.cluster()
-        return await asyncio.to_thread(status_document, cluster, picture, told, condition, question)
+        return await asyncio.to_thread(document)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")
