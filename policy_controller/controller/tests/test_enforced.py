@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Final
 
 import pytest
 
+from compilers.compile import Compiler
 from compilers.compile.room import CLASS
 from compilers.model.faults import ObjectRef
 from policy_controller.controller.compile_loop import Round, compile_round
@@ -16,6 +18,7 @@ from policy_controller.controller.moments import MOST_REMEMBERED
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.controller.tests.objects import Tree, allow_from, namespace, pod, policy
+from policy_controller.testing.generators import random_cluster
 from policy_controller.wire.messages import Ack, DeltaMessage, Nack, NackCause, SnapshotMessage
 
 NOON: Final = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -237,3 +240,16 @@ def test_of_many_changes_times_are_remembered_and_never_told_as_earlier(site: Si
         assert told >= moment
     assert two.moments.since(site.compiled) == site.today()
     assert two.moments.since(site.compiled + 1) is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_nodes_of_a_policy_are_those_whose_rule_sets_name_it(seed: int) -> None:
+    cluster = random_cluster(Random(seed))  # noqa: S311 - the same clusters in every run
+    compiler = Compiler(cluster)
+    named: dict[ObjectRef, set[str]] = {policy.ref: set() for policy in cluster.policies}
+    for node in {one.node for one in cluster.pods if one.node is not None}:
+        for part in compiler.node(node).classes.values():
+            for ref in part.policies:
+                named[ref].add(node)
+    assert {ref: set(compiler.nodes_of(ref) or ()) for ref in named} == named
+    assert compiler.nodes_of(ObjectRef("NetworkPolicy", "nowhere", "none")) is None
