@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from compilers.compile import Compiler
+from compilers.compile.compiler import Compiled
 from compilers.compile.room import CLASS
 from compilers.model.faults import ObjectRef
 from policy_controller.controller.compile_loop import Round, compile_round
@@ -221,6 +222,31 @@ def test_a_policy_whose_pods_are_closed_for_want_of_room_is_closed_there(
         standing = site.standing(name)
         assert (standing.stage, standing.enforced_on) == (Stage.CLOSED, 0)
         assert standing.behind[0] == Behind("node-1", "has no room for it: pods that it selects are closed")
+
+
+def test_what_was_not_compiled_yet_is_waited_for_whatever_it_was_before(site: Site) -> None:
+    site.put(Kind.POLICY, policy("web", {"podSelector": {"matchLabels": {"app": "none"}}}))
+    site.nodes("node-1", "node-2")
+    assert site.standing() == Standing(Stage.UNUSED)
+    site.put(Kind.POLICY, policy("web", WEB))
+    assert site.standing() == Standing(Stage.WAITING)
+
+
+def test_a_node_that_does_not_compile_is_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.put(Kind.POLICY, policy("web", WEB))
+    one, _ = site.nodes("node-1", "node-2")
+    compiled = Compiler.compiled
+
+    def fails(compiler: Compiler, name: str) -> Compiled:
+        if name == "node-2":
+            raise RuntimeError
+        return compiled(compiler, name)
+
+    monkeypatch.setattr(Compiler, "compiled", fails)
+    site.put(Kind.POLICY, policy("web", WEB | allow_from({"app": "db"}) | WEB))
+    site.compile()
+    site.acked(one)
+    assert site.standing().behind == (Behind("node-2", "has not been told yet"),)
 
 
 def test_of_many_changes_times_are_remembered_and_never_told_as_earlier(site: Site) -> None:
