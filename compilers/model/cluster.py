@@ -12,6 +12,7 @@ from typing import Final
 from compilers.model.faults import ObjectRef
 from compilers.model.policy import NetworkPolicy
 from compilers.model.port import NamedPort
+from compilers.model.settings import DEFAULTS, ClusterSettings
 from compilers.model.words import Address
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -136,6 +137,7 @@ class Cluster:
     nodes: Mapping[str, Node] = field(default_factory=dict, hash=False)
     operator: ServiceAccount = OPERATOR
     """As whom the operator of this cluster runs; the pods that do are never isolated."""
+    settings: ClusterSettings = DEFAULTS
 
     @classmethod
     def of(
@@ -145,6 +147,7 @@ class Cluster:
         policies: Iterable[NetworkPolicy] = (),
         nodes: Iterable[Node] = (),
         operator: ServiceAccount = OPERATOR,
+        settings: ClusterSettings = DEFAULTS,
     ) -> "Cluster":
         """A cluster state of these objects, in canonical order."""
         return cls(
@@ -153,6 +156,7 @@ class Cluster:
             policies=tuple(sorted(policies, key=lambda policy: (policy.namespace, policy.name, policy.uid))),
             nodes={item.name: item for item in sorted(nodes, key=lambda item: item.name)},
             operator=operator,
+            settings=settings,
         )
 
     def is_operator(self, pod: Pod) -> bool:

@@ -29,6 +29,7 @@ NETWORK_POLICY: Final = Kind("NetworkPolicy", "networking.k8s.io/v1", namespaced
 POD: Final = Kind("Pod", "v1", namespaced=True)
 NAMESPACE: Final = Kind("Namespace", "v1", namespaced=False)
 NODE: Final = Kind("Node", "v1", namespaced=False)
+CONFIG_MAP: Final = Kind("ConfigMap", "v1", namespaced=True)
 
 
 @dataclass(frozen=True, slots=True)

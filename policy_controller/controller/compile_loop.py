@@ -12,7 +12,7 @@ from typing import Final
 
 from compilers.compile import Compiler
 from compilers.model.cluster import Pod
-from compilers.model.faults import Fault
+from compilers.model.faults import Fault, ObjectRef
 from compilers.model.words import Address
 from compilers.ruleset.owners import Owners, ended, owners_of
 from compilers.ruleset.rule_set import RuleSet
@@ -44,6 +44,8 @@ class Round:
     """Addresses that are no longer those of the pods they were in the round before."""
     without_room: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
     """By node: policies whose pods are closed because they take up more than there is room for."""
+    shut: Mapping[str, frozenset[ObjectRef]] = field(default_factory=dict)
+    """By node: all policies that select those pods."""
 
 
 class CompileLoop:
@@ -55,6 +57,11 @@ class CompileLoop:
         self._clock = clock
         self._debounce = debounce
         self._wake = asyncio.Event()
+        self._woken_at: float | None = None
+        """When the first change came that no round has begun with."""
+        self._round_since: float | None = None
+        self._begun = False
+        """Whether there is anything to compile."""
         self._last = Round(None)
         self._conflicts: frozenset[tuple[Address, frozenset[str]]] = frozenset()
         self._listeners: list[Callable[[float], None]] = []
@@ -67,6 +74,16 @@ class CompileLoop:
         """Policies whose pods are closed on a connected node because they take up too much room, sorted."""
         return tuple(sorted({fault for faults in self._last.without_room.values() for fault in faults}))
 
+    @property
+    def compiler(self) -> Compiler | None:
+        """Of the state of `revision`; None where that does not compile, or nothing was compiled yet."""
+        return self._last.compiler
+
+    @property
+    def shut(self) -> Mapping[str, frozenset[ObjectRef]]:
+        """By connected node: all policies that select pods which are closed for want of room."""
+        return self._last.shut
+
     def subscribe(self, listener: Callable[[float], None]) -> None:
         """Call `listener` after every round, with the seconds it took."""
         self._listeners.append(listener)
@@ -74,21 +91,36 @@ class CompileLoop:
     def wake(self) -> None:
         """Something changed: the store, or who is connected."""
         self._wake.set()
+        if self._woken_at is None:
+            self._woken_at = self._clock.now()
 
     @property
     def failing(self) -> bool:
         """Whether the last round left a node, or all of them, with an older state than the cluster's."""
         return bool(self._last.failed) or (self.revision is not None and self._last.compiler is None)
 
-    async def run(self, synced: asyncio.Event) -> None:
-        """Compile until cancelled, from when the store knows the whole cluster."""
-        await synced.wait()
-        self._wake.set()
+    def behind_seconds(self) -> float:
+        """For how long a round has been going on, or changes have been waiting for one; 0 when there is nothing to do."""
+        if not self._begun:
+            return 0.0
+        since = [moment for moment in (self._round_since, self._woken_at) if moment is not None]
+        return self._clock.now() - min(since) if since else 0.0
+
+    async def run(self, *known: asyncio.Event) -> None:
+        """Compile until cancelled, from when all of these are set: the store knows the whole cluster."""
+        for event in known:
+            await event.wait()
+        # What changed before could not be compiled.
+        self._woken_at = None
+        self.wake()
+        self._begun = True
         while True:
             await wait_for(self._wake, self._clock, RETRY_SECONDS if self.failing else None)
             await self._settled()
-            began = self._clock.now()
+            began = self._round_since = self._clock.now()
+            self._woken_at = None
             await self._round()
+            self._round_since = None
             for listener in self._listeners:
                 listener(self._clock.now() - began)
 
@@ -137,19 +169,22 @@ def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
         except Exception:
             # The nodes keep what they have, and the next state may compile: what ended until then, it tells.
             log.exception("the cluster state does not compile")
-            return Round(None, before, owners=last.owners, without_room=last.without_room)
+            return Round(None, before, owners=last.owners, without_room=last.without_room, shut=last.shut)
     desired: dict[str, Desired] = {}
     without_room: dict[str, tuple[Fault, ...]] = {}
+    shut: dict[str, frozenset[ObjectRef]] = {}
     failed: list[str] = []
     for node in nodes:
         if node in known:
-            desired[node] = Desired(known[node].rule_set, state.stands, known[node].digest)
+            desired[node] = Desired(known[node].rule_set, state.stands, known[node].digest, state.revision)
             without_room[node] = last.without_room.get(node, ())
+            shut[node] = last.shut.get(node, frozenset())
             continue
         try:
             compiled = compiler.compiled(node)
             desired[node] = _desired(compiled.rule_set, state, before.get(node))
             without_room[node] = compiled.faults
+            shut[node] = compiled.shut
         except Exception:
             # One node that does not compile must not keep the others from being served.
             log.exception("the rule set of node %s does not compile", node)
@@ -162,10 +197,11 @@ def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
         owners,
         ended(last.owners, owners),
         without_room,
+        shut,
     )
 
 
 def _desired(rule_set: RuleSet, state: State, before: Desired | None) -> Desired:
     if before is not None and before.rule_set == rule_set:
-        return Desired(before.rule_set, state.stands, before.digest)
-    return Desired.of(rule_set, state.stands)
+        return Desired(before.rule_set, state.stands, before.digest, state.revision)
+    return Desired.of(rule_set, state.stands, state.revision)

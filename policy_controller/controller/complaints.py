@@ -25,6 +25,11 @@ class Complaint:
     consequence: str
 
     @property
+    def closes(self) -> bool:
+        """Whether it keeps pods closed, by what is wrong with the policy itself."""
+        return any(side.faults for side in self.policy.sides.values())
+
+    @property
     def signature(self) -> str:
         """What is wrong with which policy, in 16 hexadecimal digits."""
         told = "\0".join([self.policy.uid, *map(str, self.faults)])

@@ -25,6 +25,7 @@ from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion, Pha
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.presence import Presence
 from policy_controller.enforcer.session import Generation, NotAcceptedError, Session, generation_of
+from policy_controller.enforcer.turn import Turn
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_operator
 from policy_controller.wire.messages import Hello, NackCause, NodeMessage, SnapshotMessage
@@ -83,7 +84,7 @@ class Enforcement:
         self._clock = clock
         self._metrics = metrics
         self._standing = Standing.found(render_empty(base))
-        self._turn = asyncio.Lock()
+        self._turn = Turn(clock)
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
         self._endings = Endings(kernel, clock, metrics)
@@ -111,6 +112,10 @@ class Enforcement:
     def lingering(self) -> ConnectionsError | None:
         """Why connections of addresses that changed hands may go on, or None when none does."""
         return self._endings.lingering
+
+    def turn_seconds(self) -> float:
+        """For how long the one thing has been going on that is being put in force now; 0 when nothing is."""
+        return self._turn.held_seconds()
 
     def overdue(self) -> tuple[str, ...]:
         """Uids of pods that have had no address for longer than they may close unknown addresses."""
@@ -237,7 +242,7 @@ class Enforcement:
         kept = await asyncio.to_thread(render, saved.rule_set, self._base)
         pods = has_pods(found)
         # Until the operator has spoken, all stay that the tables say have departed.
-        departed = NONE.after(departing(found, kept), None)
+        departed = _gated(NONE.after(departing(found, kept), None), saved.rule_set)
         tables = with_departed(kept, found, departed.addresses, self._base)
         if pods and not await asyncio.to_thread(same_gates, found, tables):
             log.info("the tables of the kernel are later than the saved rule set")
@@ -245,7 +250,7 @@ class Enforcement:
         standing = Standing(with_slots(tables, slots), slots, waiting, kept, departed)
         await self._apply_patiently(standing.tables)
         self._session.resume(saved)
-        self._metrics.in_force(saved.number, len(saved.rule_set.pods), len(waiting.since))
+        self._metrics.in_force(saved.number, saved.rule_set, len(waiting.since))
         log.info(
             "the saved rule set %s: %d pods",
             "is what the kernel holds" if pods else "is in force again",
@@ -279,13 +284,14 @@ class Enforcement:
         if self._session.in_force is None:
             ended |= ended_since(self._standing.tables, standing.tables)
         # What they had opened since they left is nobody's any more, nor the next owner's of the address.
-        ended |= self._stand(standing)
+        gone = self._stand(standing)
+        ended |= frozenset() if candidate.rule_set.is_off else gone
         ack = self._session.commit(candidate)
         self.committed.set()
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
         rule_set = candidate.rule_set
-        self._metrics.in_force(candidate.number, len(rule_set.pods), len(standing.waiting.since))
+        self._metrics.in_force(candidate.number, rule_set, len(standing.waiting.since))
         log.log(
             logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG,
             "generation %d is in force: %d pods, %d commands",
@@ -303,6 +309,7 @@ class Enforcement:
         leaving, departed = departing(held.tables, told), NONE
         if leaving or self._presence.sought:
             departed = held.departed.after(leaving, await self._presence.look(known(told)))
+        departed = _gated(departed, rule_set)
         now = self._clock.now()
         waiting = held.waiting.after(rule_set, now)
         closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, self._presence.newcomers, now)
@@ -384,3 +391,8 @@ class Enforcement:
             raise KernelError(
                 "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
             )
+
+
+def _gated(departed: Departed, rule_set: RuleSet) -> Departed:
+    """The departed pods whose gates stay beside a rule set: with enforcement off, none."""
+    return NONE if rule_set.is_off else departed

@@ -7,6 +7,7 @@ Values are valid by construction, so what can go wrong here is only what the wir
 from typing import Final
 
 from compilers.model.faults import InvalidField, ObjectRef
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.delta import Delta, ElementChange
 from compilers.ruleset.parts import (
@@ -34,6 +35,10 @@ PROTOCOLS: Final = {
     Protocol.SCTP: pb.PROTOCOL_SCTP,
 }
 POLICY_KINDS: Final = {"NetworkPolicy": pb.POLICY_KIND_NETWORK_POLICY}
+ENFORCEMENTS: Final = {
+    Enforcement.ENFORCED: pb.POLICY_ENFORCEMENT_ENFORCED,
+    Enforcement.OFF: pb.POLICY_ENFORCEMENT_OFF,
+}
 EVERYTHING: Final = pb.Everything()
 
 
@@ -46,6 +51,7 @@ def encode_rule_set(rule_set: RuleSet, message: pb.Snapshot) -> None:
     message.classes.extend(map(_policy_class, rule_set.classes.values()))
     message.pods.extend(map(_pod, rule_set.pods.values()))
     message.legend.extend(_legend(tuple(rule_set.legend.items())))
+    message.enforcement = ENFORCEMENTS[rule_set.enforcement]
 
 
 def encode_delta(delta: Delta, message: pb.Delta) -> None:
@@ -65,6 +71,8 @@ def encode_delta(delta: Delta, message: pb.Delta) -> None:
     message.put_legend.extend(_legend(delta.put_legend))
     if delta.removed_legend:
         message.removed_legend.CopyFrom(_addresses(delta.removed_legend))
+    if delta.enforcement is not None:
+        message.enforcement = ENFORCEMENTS[delta.enforcement]
 
 
 def encode_ended(ended: frozenset[Address], message: pb.Snapshot | pb.Delta) -> None:

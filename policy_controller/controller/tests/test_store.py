@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compilers.model.cluster import Cluster
+from compilers.model.settings import ClusterSettings, Enforcement
 from compilers.model.words import Direction
 from policy_controller.controller.kinds import KINDS, Kind
 from policy_controller.controller.seen import Seen
@@ -201,6 +202,28 @@ def test_a_change_of_nothing_that_decides_about_traffic_is_no_new_revision() -> 
     assert store.revision == revision
     assert store.cluster() is cluster
     assert store.stands() == Stands(pods=2)
+
+
+def test_settings_of_the_cluster_are_part_of_its_state() -> None:
+    store, told = Store(), list[int]()
+    store.put(Kind.POD, pod("web", version=2))
+    store.subscribe(lambda: told.append(store.revision))
+    before = store.cluster()
+
+    store.settle(ClusterSettings(), 0)
+    assert (store.cluster(), told) == (before, [])
+    store.settle(ClusterSettings(), 3)
+    assert store.cluster() is before
+    assert store.stands() == Stands(pods=2, settings=3)
+    told.clear()
+    store.settle(ClusterSettings(Enforcement.OFF), 4)
+    assert store.cluster().settings == ClusterSettings(Enforcement.OFF)
+    assert store.cluster().pods == before.pods
+    assert told == [store.revision]
+    store.settle(ClusterSettings(), 5)
+    assert store.cluster() == before
+    assert store.stands() == Stands(pods=2, settings=5)
+    assert len(told) == 2
 
 
 UNREADABLE_SPECS: list[object] = [None, 7, "text", [], {"podSelector": 7}, {"ingress": {}, "podSelector": {}}]

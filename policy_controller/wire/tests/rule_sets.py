@@ -1,5 +1,6 @@
 """Generated rule sets, for tests of what crosses the wire: small, and every shape of every part occurs."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from compilers.model.block import merge
 from compilers.model.faults import ObjectRef
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import (
@@ -94,14 +96,21 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
         for direction in Direction
     }
     taken = draw(st.lists(addresses, max_size=6, unique=True))
+    pods, legend = (
+        draw(_pods(taken, gates)),
+        draw(st.dictionaries(addresses, legend_entries, max_size=6)),
+    )
+    if draw(st.integers(0, 4)) == 4:
+        pods = [replace(pod, ingress=None, egress=None) for pod in pods]
+        return RuleSet.of(NODE, pods=pods, legend=legend, enforcement=Enforcement.OFF)
     return RuleSet.of(
         NODE,
         peer_sets=held_peers,
         port_sets=held_ports,
         block_sets=blocks,
         classes=[part for held in gates.values() for part in held],
-        pods=draw(_pods(taken, gates)),
-        legend=draw(st.dictionaries(addresses, legend_entries, max_size=6)),
+        pods=pods,
+        legend=legend,
     )
 
 
