@@ -17,6 +17,7 @@ from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
+from policy_controller.enforcer.cutting import Cutting
 from policy_controller.enforcer.departed import NONE, Departed
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
 from policy_controller.enforcer.found import ended_since, has_pods, same_gates
@@ -87,6 +88,8 @@ class Enforcement:
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
         self._endings = Endings(kernel, clock, metrics)
+        self.cutting: Final = Cutting(kernel, clock, metrics)
+        """Ends what a change denied; its `run` is for whoever runs `keep_gates`."""
         self._adopted = False
         self._presence = Presence(kernel, clock)
         self.committed: Final = asyncio.Event()
@@ -108,9 +111,9 @@ class Enforcement:
         return self._trouble
 
     @property
-    def lingering(self) -> ConnectionsError | None:
-        """Why connections of addresses that changed hands may go on, or None when none does."""
-        return self._endings.lingering
+    def lingering(self) -> ConnectionsError | KernelError | None:
+        """Why connections that should have ended may go on, or None when none does."""
+        return self._endings.lingering or self.cutting.lingering
 
     def overdue(self) -> tuple[str, ...]:
         """Uids of pods that have had no address for longer than they may close unknown addresses."""
@@ -245,6 +248,8 @@ class Enforcement:
         standing = Standing(with_slots(tables, slots), slots, waiting, kept, departed)
         await self._apply_patiently(standing.tables)
         self._session.resume(saved)
+        # Whoever was in force before may have been ended while it cut.
+        self.cutting.note(saved.rule_set)
         self._metrics.in_force(saved.number, len(saved.rule_set.pods), len(waiting.since))
         log.info(
             "the saved rule set %s: %d pods",
@@ -282,6 +287,7 @@ class Enforcement:
         ended |= self._stand(standing)
         ack = self._session.commit(candidate)
         self.committed.set()
+        self.cutting.note(candidate.rule_set)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
         rule_set = candidate.rule_set

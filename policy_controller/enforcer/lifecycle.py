@@ -71,6 +71,7 @@ async def live(
         await enforcement.adopt(await saving.read())
         async with asyncio.TaskGroup() as group:
             group.create_task(enforcement.keep_gates())
+            group.create_task(enforcement.cutting.run())
             group.create_task(follow_links(enforcement.note_links))
             group.create_task(tampering.run())
             group.create_task(saving.keep(enforcement.committed, lambda: session.in_force))

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any, Final
@@ -12,7 +12,7 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket, nfc
 
 from compilers.model.words import Address
 from policy_controller.enforcer import conntrack
-from policy_controller.enforcer.conntrack import Connections, ConnectionsError, Conntrack
+from policy_controller.enforcer.conntrack import Connections, ConnectionsError, Conntrack, Entry
 from policy_controller.testing.fake_connections import Ends, FakeConnection, FakeConnections
 from policy_controller.testing.namespaces import PrivateNamespace
 
@@ -75,6 +75,12 @@ class Namespaced:
 
     def end(self, addresses: frozenset[Address]) -> int:
         return self._network.run(lambda: Conntrack().end(addresses))
+
+    def of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
+        return self._network.run(lambda: Conntrack().of(addresses))
+
+    def cut(self, entries: Iterable[Entry]) -> int:
+        return self._network.run(lambda: Conntrack().cut(entries))
 
 
 @contextmanager
