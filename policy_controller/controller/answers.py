@@ -198,8 +198,9 @@ def _object(value: object, *, named: bool) -> dict[str, object] | None:
     if any(not isinstance(kept.get(word, ""), str) for word in WORDS) or (named and not kept.get("name")):
         return None
     annotations = metadata.get("annotations")
-    if isinstance(annotations, dict) and EXISTING_CONNECTIONS in annotations:
-        kept["annotations"] = {EXISTING_CONNECTIONS: annotations[EXISTING_CONNECTIONS]}
+    chosen = annotations.get(EXISTING_CONNECTIONS) if isinstance(annotations, dict) else None
+    if isinstance(chosen, str):
+        kept["annotations"] = {EXISTING_CONNECTIONS: chosen}
     words = {name: str(value[name])[:LONGEST_MESSAGE] for name in ("apiVersion", "kind") if value.get(name)}
     return value | words | {"metadata": kept}
 
