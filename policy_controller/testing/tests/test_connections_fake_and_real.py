@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 import pytest
+from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket, nfct_msg
 
 from compilers.model.words import Address
@@ -182,9 +183,18 @@ def test_connections_are_told_by_the_ends_that_gates_see_and_cut_one_by_one(
 
 @pytest.mark.kernel
 def test_what_the_node_itself_opened_met_no_gate() -> None:
-    with real(frozenset({IN, connection("127.0.0.1 > 10.0.0.1")}), socket.IPPROTO_TCP) as (connections, _):
-        found = connections.of(frozenset({ip_address("10.0.0.1")}))
-        assert {one.flow.source for one in found} == {IN.original[0]}
+    with PrivateNamespace() as network:
+        network.run(lambda: add(frozenset({IN, connection("10.0.0.254 > 10.0.0.1")}), socket.IPPROTO_TCP))
+        asked = frozenset({ip_address("10.0.0.1")})
+        before = {one.flow.source for one in network.run(lambda: Conntrack().of(asked))}
+        network.run(give_itself_an_address)
+        after = {one.flow.source for one in network.run(lambda: Conntrack().of(asked))}
+        assert (before - after, after) == ({ip_address("10.0.0.254")}, {IN.original[0]})
+
+
+def give_itself_an_address() -> None:
+    with IPRoute() as route:
+        route.addr("add", index=route.link_lookup(ifname="lo")[0], address="10.0.0.254", prefixlen=32)
 
 
 @pytest.mark.kernel
