@@ -6,7 +6,7 @@ Knows which policies select which pods, and what a node has room for. Knows noth
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 
 from compilers.compile.admission import Admission, Admissions
@@ -15,8 +15,8 @@ from compilers.compile.outline import Outline, outline
 from compilers.compile.room import CLASS, MOST_PODS, NODE, WORDS, closed
 from compilers.compile.selection import NodePods, Picked, Selection
 from compilers.model.cluster import Cluster
-from compilers.model.faults import Fault
-from compilers.model.settings import ExistingConnections
+from compilers.model.faults import Fault, ObjectRef
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Direction
 from compilers.ruleset.parts import PodEntry, PolicyClass
 from compilers.ruleset.rule_set import RuleSet
@@ -31,6 +31,8 @@ class Compiled:
 
     rule_set: RuleSet
     faults: tuple[Fault, ...] = ()
+    shut: frozenset[ObjectRef] = frozenset()
+    """The policies of those classes."""
 
 
 class Compiler:
@@ -72,14 +74,27 @@ class Compiler:
             classes={one.name: one for one in classes.values()}.values(),
             pods=[self._entry(place, gates[place], classes) for place in places],
             legend=self._legends.of(places, members),
+            enforcement=self._cluster.settings.enforcement,
         )
-        return Compiled(rule_set, tuple(sorted(set(faults.values()))))
+        shut = frozenset(policy for key in faults for policy in outlines[key].policies)
+        return Compiled(rule_set, tuple(sorted(set(faults.values()))), shut)
+
+    def nodes_of(self, policy: ObjectRef) -> tuple[str, ...] | None:
+        """The nodes with pods that a policy isolates, sorted; None when this cluster state has no such policy."""
+        number = self._numbers.get(policy)
+        if number is None:
+            return None
+        found = self._cluster.policies[number]
+        return self._selection.nodes_of(found) if found.sides else ()
+
+    @cached_property
+    def _numbers(self) -> Mapping[ObjectRef, int]:
+        return {policy.ref: number for number, policy in enumerate(self._cluster.policies)}
 
     def _gated(self, node: NodePods) -> tuple[int, ...]:
         """The places of the pods that get gates."""
         pods, addresses = self._selection.pods, self._selection.addresses
-        # Without an address of those it reports, all belong to another pod by now: that pod's gates stand there.
-        places = [place for place in node.places if addresses[place] or not pods[place].addresses]
+        places = [place for place in node.places if self._selection.has_gates(place)]
         if len(places) <= MOST_PODS:
             return tuple(places)
         # A node runs a few hundred. The rest were bound to it by name and never get an address.
@@ -96,6 +111,8 @@ class Compiler:
 
     def _gates(self, node: NodePods, places: tuple[int, ...]) -> Mapping[int, Mapping[Direction, ClassKey]]:
         """The class of each isolated gate, by the pod's place."""
+        if self._cluster.settings.enforcement is Enforcement.OFF:
+            return {place: {} for place in places}
         # Policies that select the same pods of the node go together: there may be thousands of them.
         groups: dict[tuple[Direction, Picked], list[int]] = {}
         numbers = [number for namespace in node.of_namespace for number in self._policies.get(namespace, ())]

@@ -124,14 +124,30 @@ class Selection:
     def subjects(self, policy: NetworkPolicy, node: NodePods) -> Picked:
         """The node's pods that a policy selects, whether or not they have an address yet."""
         own = node.of_namespace.get(policy.namespace, 0)
-        key = (policy.namespace, policy.name)
-        if own and key not in self._subjects:
-            selector = EVERYTHING if policy.subject is None else policy.subject
-            self._subjects[key] = self._within(policy.namespace, self._labels.select(selector))
         if not own:
             return Picked(0, 0)
-        everywhere = self._subjects[key]
+        everywhere = self._selected_by(policy)
         return Picked(everywhere.start, everywhere.mask & own)
+
+    def nodes_of(self, policy: NetworkPolicy) -> tuple[str, ...]:
+        """The nodes to which pods are bound that a policy selects and that can have gates, sorted."""
+        nodes = (
+            self.pods[place].node
+            for place in self._selected_by(policy).places()
+            if place not in self.operators and self.has_gates(place)
+        )
+        return tuple(sorted({node for node in nodes if node is not None}))
+
+    def has_gates(self, place: int) -> bool:
+        """Whether it is not one whose addresses, of those it reports, all belong to other pods: their gates stand there."""
+        return bool(self.addresses[place]) or not self.pods[place].addresses
+
+    def _selected_by(self, policy: NetworkPolicy) -> Picked:
+        key = (policy.namespace, policy.name)
+        if key not in self._subjects:
+            selector = EVERYTHING if policy.subject is None else policy.subject
+            self._subjects[key] = self._within(policy.namespace, self._labels.select(selector))
+        return self._subjects[key]
 
     def peers(self, policy_namespace: str, peer: SelectorPeer) -> Members:
         """The peer set of a selector peer."""

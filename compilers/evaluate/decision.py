@@ -26,6 +26,7 @@ class Outcome(enum.Enum):
     """Why a gate lets the connection pass, or that it does not."""
 
     NOT_A_POD = "there is no pod with a network of its own at this end"
+    OFF = "enforcement is off in the whole cluster"
     SELF = "a pod may always reach itself"
     OWN_NODE = "a pod can always be reached from its own node"
     OPERATOR = "it is the operator's own pod, which no policy can isolate"

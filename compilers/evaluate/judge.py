@@ -15,6 +15,7 @@ from compilers.evaluate.traffic import Traffic
 from compilers.model.cluster import Cluster
 from compilers.model.faults import FieldPath, InvalidField
 from compilers.model.policy import NetworkPolicy, Peer, PolicyRule
+from compilers.model.settings import Enforcement
 from compilers.model.words import Direction
 
 
@@ -38,6 +39,8 @@ def _gate(cluster: Cluster, traffic: Traffic, direction: Direction) -> GateDecis
     subject, other = ends if direction is Direction.EGRESS else ends[::-1]
     if not isinstance(subject, PodEnd):
         return GateDecision(direction, Outcome.NOT_A_POD)
+    if cluster.settings.enforcement is Enforcement.OFF:
+        return GateDecision(direction, Outcome.OFF, subject)
     if isinstance(other, PodEnd) and other.pod == subject.pod:
         # Kubernetes, "Network Policies": "a pod cannot block access to itself".
         return GateDecision(direction, Outcome.SELF, subject)

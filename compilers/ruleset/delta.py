@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from compilers.model.faults import InvalidField
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address
 from compilers.ruleset.parts import (
     BlockSet,
@@ -38,7 +39,10 @@ class ElementChange(Generic[Element]):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What turns one rule set into another. Every tuple is sorted; `put_` replaces or adds, `removed_` lists keys."""
+    """What turns one rule set into another. Every tuple is sorted; `put_` replaces or adds, `removed_` lists keys.
+
+    `enforcement` None: as before.
+    """
 
     added_peer_sets: tuple[PeerSet, ...] = ()
     changed_peer_sets: tuple[ElementChange[Address], ...] = ()
@@ -54,6 +58,7 @@ class Delta:
     removed_pods: tuple[str, ...] = ()
     put_legend: tuple[tuple[Address, LegendEntry], ...] = ()
     removed_legend: tuple[Address, ...] = ()
+    enforcement: Enforcement | None = None
 
 
 NOTHING = Delta()
@@ -92,11 +97,14 @@ def difference(old: RuleSet, new: RuleSet) -> Delta:
         removed_pods=_removed(old.pods, new.pods),
         put_legend=tuple((key, entry) for key, entry in new.legend.items() if old.legend.get(key) != entry),
         removed_legend=tuple(key for key in old.legend if key not in new.legend),
+        enforcement=None if old.enforcement is new.enforcement else new.enforcement,
     )
 
 
 def apply(delta: Delta, rule_set: RuleSet) -> RuleSet:
     """The rule set after the delta; raises InvalidField when the delta does not fit (it is for another state)."""
+    if delta.enforcement is rule_set.enforcement:
+        raise InvalidField(f"the delta makes enforcement {rule_set.enforcement.value}, which it is already")
     return RuleSet.of(
         rule_set.node,
         peer_sets=_after(
@@ -132,6 +140,7 @@ def apply(delta: Delta, rule_set: RuleSet) -> RuleSet:
         ),
         pods=_put(rule_set.pods, {pod.uid: pod for pod in delta.put_pods}, delta.removed_pods).values(),
         legend=_put(rule_set.legend, dict(delta.put_legend), delta.removed_legend),
+        enforcement=rule_set.enforcement if delta.enforcement is None else delta.enforcement,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
-from compilers.model.settings import ExistingConnections
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.ruleset.parts import PodEntry
 from compilers.ruleset.rule_set import RuleSet
 
@@ -31,6 +31,9 @@ def _hash(parts: tuple[str, ...]) -> int:
 
 def _objects(rule_set: RuleSet) -> Iterator[tuple[str, ...]]:
     yield ("node", rule_set.node)
+    # Nothing is said of what is as usual: so it was before there was anything else.
+    if rule_set.enforcement is not Enforcement.ENFORCED:
+        yield ("enforcement", rule_set.enforcement.value)
     for name, peer_set in rule_set.peer_sets.items():
         yield ("peer set", name)
         for address in peer_set.addresses:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from compilers.model.faults import InvalidField
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address, Direction
 from compilers.ruleset.parts import (
     BlockSet,
@@ -35,7 +36,8 @@ def by_key(parts: Iterable[Part], key: Callable[[Part], str]) -> dict[str, Part]
 class RuleSet:
     """Everything one node enforces. Every mapping is sorted by key; every reference resolves; no address has two pods.
 
-    `legend` names the addresses of the node's pods and of the members of its peer sets.
+    `legend` names the addresses of the node's pods and of the members of its peer sets. With `enforcement` off there is
+    nobody isolated, and nothing that a class could refer to.
     """
 
     node: str
@@ -45,9 +47,10 @@ class RuleSet:
     classes: Mapping[str, PolicyClass] = field(default_factory=dict)
     pods: Mapping[str, PodEntry] = field(default_factory=dict)
     legend: Mapping[Address, LegendEntry] = field(default_factory=dict)
+    enforcement: Enforcement = Enforcement.ENFORCED
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - one for each part, all by name
         cls,
         node: str,
         *,
@@ -57,6 +60,7 @@ class RuleSet:
         classes: Iterable[PolicyClass] = (),
         pods: Iterable[PodEntry] = (),
         legend: Mapping[Address, LegendEntry] | None = None,
+        enforcement: Enforcement = Enforcement.ENFORCED,
     ) -> "RuleSet":
         """A rule set of these parts, in canonical order."""
         entries = legend or {}
@@ -68,9 +72,12 @@ class RuleSet:
             classes=by_key(classes, lambda part: part.name),
             pods=by_key(pods, lambda part: part.uid),
             legend={address: entries[address] for address in sorted(entries, key=address_order)},
+            enforcement=enforcement,
         )
 
     def __post_init__(self) -> None:
+        if self.is_off and any((self.classes, self.peer_sets, self.port_sets, self.block_sets)):
+            raise InvalidField("is off, and yet there are classes or sets", ("enforcement",))
         sets = self.peer_sets.keys() | self.port_sets.keys() | self.block_sets.keys()
         for policy_class in self.classes.values():
             for name in policy_class.set_names - sets:
@@ -90,6 +97,11 @@ class RuleSet:
         return tuple(
             pod for pod in self.pods.values() if not pod.addresses and pod.class_of(direction) is not None
         )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nobody is isolated because enforcement is off in the whole cluster."""
+        return self.enforcement is Enforcement.OFF
 
     @property
     def isolates(self) -> bool:

@@ -48,7 +48,7 @@ GRANTS = tuple(grants())
 
 def name_of(grant: tuple[str, Json]) -> str:
     kind, rule = grant
-    return f"{kind}-{rule['verbs'][0]}-{rule['resources'][0]}"
+    return "-".join([kind, rule["verbs"][0], rule["resources"][0], *rule.get("resourceNames", [])])
 
 
 def allowed(grant: tuple[str, Json], question: Question) -> bool:

@@ -7,7 +7,9 @@ import click
 
 from policy_controller.cli.compile_command import compile_command
 from policy_controller.cli.demo.command import demo_command
+from policy_controller.cli.enforcement_command import enforcement_command
 from policy_controller.cli.status_command import status_command
+from policy_controller.cli.wait_command import wait_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,4 +20,6 @@ def main() -> None:
 
 main.add_command(compile_command)
 main.add_command(demo_command)
+main.add_command(enforcement_command)
 main.add_command(status_command)
+main.add_command(wait_command)

@@ -137,7 +137,8 @@ class Kr8sApi:
         warnings.filterwarnings("ignore", "Kubernetes version .* is not supported", UserWarning)
         self._lists = {kind: _Client(kubeconfig) for kind in Kind}
         self._events = _Client(kubeconfig)
-        self._own = {plural: _Client(kubeconfig) for plural in ("secrets", "configmaps")}
+        self._own: dict[OwnObject, _Client] = {}
+        self._kubeconfig = kubeconfig
         self._reviews = _Client(kubeconfig)
         self._version = _Client(kubeconfig)
         self._credentials = _Client(kubeconfig)
@@ -238,7 +239,7 @@ class Kr8sApi:
             raise
 
     async def _ask_own(self, method: str, place: OwnObject, url: str, tree: Tree | None = None) -> object:
-        client = await self._own[place.plural].connected()
+        client = await self._own.setdefault(place, _Client(self._kubeconfig)).connected()
         content = None if tree is None else msgspec.json.encode(tree)
         async with (
             asyncio.timeout(SECONDS),

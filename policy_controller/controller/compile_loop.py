@@ -12,7 +12,7 @@ from typing import Final
 
 from compilers.compile import Compiler
 from compilers.model.cluster import Pod
-from compilers.model.faults import Fault
+from compilers.model.faults import Fault, ObjectRef
 from compilers.model.words import Address
 from compilers.ruleset.owners import Owners, ended, owners_of
 from compilers.ruleset.rule_set import RuleSet
@@ -44,6 +44,8 @@ class Round:
     """Addresses that are no longer those of the pods they were in the round before."""
     without_room: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
     """By node: policies whose pods are closed because they take up more than there is room for."""
+    shut: Mapping[str, frozenset[ObjectRef]] = field(default_factory=dict)
+    """By node: all policies that select those pods."""
 
 
 class CompileLoop:
@@ -67,6 +69,16 @@ class CompileLoop:
         """Policies whose pods are closed on a connected node because they take up too much room, sorted."""
         return tuple(sorted({fault for faults in self._last.without_room.values() for fault in faults}))
 
+    @property
+    def compiler(self) -> Compiler | None:
+        """Of the state of `revision`; None where that does not compile, or nothing was compiled yet."""
+        return self._last.compiler
+
+    @property
+    def shut(self) -> Mapping[str, frozenset[ObjectRef]]:
+        """By connected node: all policies that select pods which are closed for want of room."""
+        return self._last.shut
+
     def subscribe(self, listener: Callable[[float], None]) -> None:
         """Call `listener` after every round, with the seconds it took."""
         self._listeners.append(listener)
@@ -80,9 +92,10 @@ class CompileLoop:
         """Whether the last round left a node, or all of them, with an older state than the cluster's."""
         return bool(self._last.failed) or (self.revision is not None and self._last.compiler is None)
 
-    async def run(self, synced: asyncio.Event) -> None:
-        """Compile until cancelled, from when the store knows the whole cluster."""
-        await synced.wait()
+    async def run(self, *known: asyncio.Event) -> None:
+        """Compile until cancelled, from when all of these are set: the store knows the whole cluster."""
+        for event in known:
+            await event.wait()
         self._wake.set()
         while True:
             await wait_for(self._wake, self._clock, RETRY_SECONDS if self.failing else None)
@@ -137,19 +150,22 @@ def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
         except Exception:
             # The nodes keep what they have, and the next state may compile: what ended until then, it tells.
             log.exception("the cluster state does not compile")
-            return Round(None, before, owners=last.owners, without_room=last.without_room)
+            return Round(None, before, owners=last.owners, without_room=last.without_room, shut=last.shut)
     desired: dict[str, Desired] = {}
     without_room: dict[str, tuple[Fault, ...]] = {}
+    shut: dict[str, frozenset[ObjectRef]] = {}
     failed: list[str] = []
     for node in nodes:
         if node in known:
-            desired[node] = Desired(known[node].rule_set, state.stands, known[node].digest)
+            desired[node] = Desired(known[node].rule_set, state.stands, known[node].digest, state.revision)
             without_room[node] = last.without_room.get(node, ())
+            shut[node] = last.shut.get(node, frozenset())
             continue
         try:
             compiled = compiler.compiled(node)
             desired[node] = _desired(compiled.rule_set, state, before.get(node))
             without_room[node] = compiled.faults
+            shut[node] = compiled.shut
         except Exception:
             # One node that does not compile must not keep the others from being served.
             log.exception("the rule set of node %s does not compile", node)
@@ -162,10 +178,11 @@ def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
         owners,
         ended(last.owners, owners),
         without_room,
+        shut,
     )
 
 
 def _desired(rule_set: RuleSet, state: State, before: Desired | None) -> Desired:
     if before is not None and before.rule_set == rule_set:
-        return Desired(before.rule_set, state.stands, before.digest)
-    return Desired.of(rule_set, state.stands)
+        return Desired(before.rule_set, state.stands, before.digest, state.revision)
+    return Desired.of(rule_set, state.stands, state.revision)

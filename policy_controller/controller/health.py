@@ -7,7 +7,7 @@ Admin tells of every tenant's policies; who comes through a port-forward has bee
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from policy_controller import bounded
+from policy_controller.controller.status import Question
 from policy_controller.controller.trouble import Trouble
 from policy_controller.wire.channel import HostPort, InvalidAddress
 
@@ -37,7 +38,11 @@ class Subject(Protocol):
         """Each about why nodes are not served what the cluster says; empty is ready."""
         ...
 
-    def status(self) -> dict[str, Any]:
+    def warnings(self) -> Sequence[Trouble]:
+        """Each about what somebody should mend or know of, though nodes are served."""
+        ...
+
+    async def status(self, question: Question) -> dict[str, Any]:
         """The document of /status, `{"schema": "status/v1", ...}`."""
         ...
 
@@ -69,10 +74,14 @@ def health(subject: Subject, registry: CollectorRegistry) -> web.Application:
 
 
 def admin(subject: Subject, registry: CollectorRegistry) -> web.Application:
-    """The same with all words, and /status."""
+    """The same with all words, and /status; `?namespace=NAME` and `?policy=NAMESPACE/NAME`, each as often as one likes."""
 
-    async def status(_: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode(subject.status()), content_type="application/json")
+    async def status(request: web.Request) -> web.Response:
+        question = asked(request.query.items())
+        if question is None:
+            return web.Response(status=400, text="asked for something else than namespace or policy\n")
+        document = await subject.status(question)
+        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     served = _application(subject, registry, str)
     served.add_routes([web.get("/status", status)])
@@ -86,7 +95,7 @@ def _application(
         return _verdict(subject.ailments())
 
     async def readyz(_: web.Request) -> web.Response:
-        return _verdict(list(map(words, subject.reasons_not_ready())))
+        return _verdict(list(map(words, subject.reasons_not_ready())), map(words, subject.warnings()))
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -98,7 +107,21 @@ def _application(
     return served
 
 
-def _verdict(reasons: Sequence[str]) -> web.Response:
-    if reasons:
-        return web.Response(status=503, text="\n".join(reasons) + "\n")
-    return web.Response(text="ok\n")
+def asked(query: Iterable[tuple[str, str]]) -> Question | None:
+    """What the parameters of a request ask for; None: something that nobody knows."""
+    namespaces: set[str] = set()
+    policies: set[tuple[str, str]] = set()
+    for name, value in query:
+        if name == "namespace":
+            namespaces.add(value)
+        elif name == "policy" and value.count("/") == 1:
+            namespace, _, policy = value.partition("/")
+            policies.add((namespace, policy))
+        else:
+            return None
+    return Question(frozenset(namespaces), frozenset(policies))
+
+
+def _verdict(reasons: Sequence[str], warnings: Iterable[str] = ()) -> web.Response:
+    lines = (*(reasons or ("ok",)), *(f"warning: {sentence}" for sentence in warnings))
+    return web.Response(status=503 if reasons else 200, text="".join(f"{line}\n" for line in lines))

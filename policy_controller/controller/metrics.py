@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from compilers.model.settings import Enforcement
+from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import invalid_policies
 from policy_controller.controller.events import PolicyEvents
@@ -138,6 +140,31 @@ class NodeEventsCollector(Collector):
         yield _counter("node_events_dropped", "Events on nodes that were too many.", self._events.dropped)
         yield _counter(
             "node_event_failures", "Events on nodes that could not be written.", self._events.failures
+        )
+
+
+class SettingsCollector(Collector):
+    """What holds for the whole cluster, and whether its ConfigMap is read."""
+
+    def __init__(self, settings: ClusterSettingsSource, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they are now."""
+        held = GaugeMetricFamily(
+            f"{PREFIX}_enforcement",
+            "1 for what holds in the whole cluster, 0 for all else.",
+            labels=["state"],
+        )
+        for state in Enforcement:
+            held.add_metric([state.value], int(state is self._store.settings.enforcement))
+        yield held
+        yield _gauge(
+            "settings_invalid", "1 while their ConfigMap is not understood.", int(self._settings.invalid)
+        )
+        yield _counter(
+            "settings_failures", "Times that their ConfigMap could not be read.", self._settings.failures
         )
 
 

@@ -1,7 +1,8 @@
 """The operator, wired:
 
     kopf watches ─┐                                      ┌─▶ session of node a ─▶ gRPC
-    LISTs ────────┴─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
+    LISTs ────────┼─▶ store ─▶ compile loop (Compiler) ──┴─▶ session of node b ─▶ gRPC
+    ConfigMap ────┘    │
                        └─────▶ Events on invalid policies    Events on nodes ◀── gRPC
 
     Secret, ConfigMap or files ─▶ identity (certificate) ──▶ gRPC ◀── reviewer (tokens) ◀── TokenReviews
@@ -21,9 +22,11 @@ from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
 from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
+from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
-from policy_controller.controller.complaints import complaints
+from policy_controller.controller.complaints import complaints, unread_choices
+from policy_controller.controller.enforced import Picture
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
 from policy_controller.controller.health import admin, health, serving
@@ -35,12 +38,17 @@ from policy_controller.controller.identity.metrics import IdentityCollector
 from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
 from policy_controller.controller.identity.source import CertificateSource
 from policy_controller.controller.kinds import Kind
-from policy_controller.controller.metrics import NodeEventsCollector, OperatorCollector, new_registry
+from policy_controller.controller.metrics import (
+    NodeEventsCollector,
+    OperatorCollector,
+    SettingsCollector,
+    new_registry,
+)
 from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.settings import Settings
-from policy_controller.controller.status import Condition, status_document
+from policy_controller.controller.status import Condition, Question, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
@@ -67,11 +75,12 @@ class Operator:
         self._settings = settings
         self._clock = clock
         self.store = Store(ServiceAccount(settings.namespace, settings.account))
-        self.streams = NodeStreams()
+        self.streams = NodeStreams(today)
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
         self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.node_events = NodeEvents(api, clock)
+        self.cluster_settings = ClusterSettingsSource(api, self.store, settings.namespace, clock)
         self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
@@ -108,8 +117,10 @@ class Operator:
                 self._tasks = {
                     "watches": asyncio.create_task(self.watches.run(on_started), name="watches"),
                     "lists": asyncio.create_task(self.relister.run(), name="lists"),
+                    "settings": asyncio.create_task(self.cluster_settings.run(), name="settings"),
                     "compiler": asyncio.create_task(
-                        self.compile_loop.run(self.relister.synced), name="compiler"
+                        self.compile_loop.run(self.relister.synced, self.cluster_settings.known),
+                        name="compiler",
                     ),
                     "events": asyncio.create_task(self.events.run(), name="events"),
                     "node events": asyncio.create_task(self.node_events.run(), name="node events"),
@@ -142,22 +153,45 @@ class Operator:
             found.append(
                 Trouble("Nodes are not served: the certificate has expired.", self.identity.trouble())
             )
-        if self.relister.synced.is_set() and self.compile_loop.revision is None:
+        found += self.cluster_settings.complaints
+        if (
+            self.relister.synced.is_set()
+            and self.cluster_settings.known.is_set()
+            and self.compile_loop.revision is None
+        ):
             found.append(Trouble("Nothing has been compiled yet."))
         if self.compile_loop.failing:
             found.append(Trouble("The last state of the cluster does not compile."))
         return found
 
-    def status(self) -> dict[str, Any]:
+    def warnings(self) -> list[Trouble]:
+        """What somebody should mend or know of, though nodes are served; see health.Subject."""
+        version = self.version.warning
+        choices = unread_choices(self.store)
+        return [*self.cluster_settings.warnings, *choices, *([] if version is None else [Trouble(version)])]
+
+    async def status(self, question: Question) -> dict[str, Any]:
         """The document of /status."""
-        told = complaints(self.store, self.compile_loop.without_room)
+        loop = self.compile_loop
+        told = complaints(self.store, loop.without_room)
+        picture = Picture(
+            self.store.written(),
+            loop.compiler,
+            -1 if loop.revision is None else loop.revision,
+            self.streams.glance(),
+            loop.shut,
+            frozenset(one.policy.ref for one in told if one.closes),
+        )
         condition = Condition(
+            at=today(),
             synced=self.relister.synced.is_set(),
             kubernetes=self.version.name,
             not_ready=list(map(str, self.reasons_not_ready())),
-            warnings=[] if self.version.warning is None else [self.version.warning],
+            warnings=list(map(str, self.warnings())),
         )
-        return status_document(self.store.cluster(), self.streams, told, condition)
+        # Thousands of policies on hundreds of nodes take a second, which others want as well.
+        cluster = self.store.cluster()
+        return await asyncio.to_thread(status_document, cluster, picture, told, condition, question)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -189,7 +223,10 @@ class Operator:
             watches=self.watches,
         )
         callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
-        metrics = new_registry((collector, NodeEventsCollector(self.node_events), callers), self.compile_loop)
+        switch = SettingsCollector(self.cluster_settings, self.store)
+        metrics = new_registry(
+            (collector, NodeEventsCollector(self.node_events), switch, callers), self.compile_loop
+        )
         async with (
             serving(self._settings.health, health(self, metrics)) as self.health_url,
             serving(self._settings.admin, admin(self, metrics)) as self.admin_url,

@@ -213,6 +213,7 @@ class EnforcementServer(EnforcementServicer):
             raise Ended(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
         message = stream.session.next(now)
         if message is not None:
+            stream.note()
             await self._write(context, await _encoded(message))
         wakes_at = stream.session.wakes_at()
         await wait_for(stream.wake, self._clock, None if wakes_at is None else max(0.0, wakes_at - now))
@@ -254,6 +255,7 @@ class EnforcementServer(EnforcementServicer):
                     raise Ended(grpc.StatusCode.FAILED_PRECONDITION, "hello is said once")
         except UnexpectedReply as fault:
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, str(fault)) from fault
+        stream.note()
 
     def _tampered(self, node: str, report: Tampered) -> None:
         # A node that floods is told of in part, and none of another's goes with it.

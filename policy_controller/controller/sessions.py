@@ -8,7 +8,7 @@ said with the next state, and again until a message that says them is acknowledg
 in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from compilers.model.words import Address
@@ -44,11 +44,13 @@ class Desired:
     rule_set: RuleSet
     stands: Stands
     digest: int
+    revision: int = field(compare=False)
+    """Of the store's state that it was compiled from; no node is told."""
 
     @classmethod
-    def of(cls, rule_set: RuleSet, stands: Stands) -> "Desired":
+    def of(cls, rule_set: RuleSet, stands: Stands, revision: int) -> "Desired":
         """Computes the digest, which takes time in proportion to the rule set."""
-        return cls(rule_set, stands, digest_of(rule_set))
+        return cls(rule_set, stands, digest_of(rule_set), revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class SessionStatus:
     """Whether what is in force on the node is what is desired."""
     nacks: int
     last_nack: Nack | None
+    desired: Desired | None
+    """None: nothing has been compiled for it yet."""
+    in_force: Desired | None
+    """The latest state that what is in force agrees with; None: that is not known."""
+
+    @property
+    def revision(self) -> int:
+        """The latest revision of the store that what is in force agrees with; -1 is unknown."""
+        return -1 if self.in_force is None else self.in_force.revision
 
 
 class Session:
@@ -103,6 +114,7 @@ class Session:
         if self._snapshots_refused and (self._desired is None or desired != self._desired):
             self._not_before = min(self._not_before, self._refused_at + CHANGED_SECONDS)
         self._desired = desired
+        self._agree()
         self._ended, self._noted = self._ended | self._noted, frozenset()
 
     def next(self, now: float) -> OperatorMessage | None:
@@ -136,6 +148,7 @@ class Session:
             self._refused(flight, Nack(ack.generation, NackCause.BASE, "digest", reason, 0), now)
             return
         self._base = flight.desired
+        self._agree()
         self._acked = ack.generation
         self._snapshots_refused = 0
 
@@ -162,7 +175,20 @@ class Session:
             current=self._base is not None and self._flight is None and not self._has_more(),
             nacks=self._nacks,
             last_nack=self._last_nack,
+            desired=self._desired,
+            in_force=self._base,
         )
+
+    def _agree(self) -> None:
+        """Where what is desired says the same as what is in force, that stands for the later state from now on."""
+        base, desired = self._base, self._desired
+        if (
+            base is not None
+            and desired is not None
+            and self._flight is None
+            and base.rule_set == desired.rule_set
+        ):
+            self._base = desired
 
     def _has_more(self) -> bool:
         if self._flight is not None or self._desired is None:

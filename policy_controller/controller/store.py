@@ -53,11 +53,25 @@ class Repair:
     removed: tuple[Key, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Which version of a policy is known, and the revision of the store since which it says what it says.
+
+    `version` is 0 where the resourceVersion is not a number.
+    """
+
+    uid: str
+    version: int
+    revision: int
+
+
 @dataclass(slots=True)
 class _Entry:
     identity: Identity
     seen: Seen | None
     """None: the object is gone since `identity.version`."""
+    revision: int
+    """Of the store, when it came to say what it says."""
 
 
 class Store:
@@ -71,6 +85,7 @@ class Store:
         self._listed_at: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._faulty: dict[ObjectRef, Seen] = {}
         self._settings: ClusterSettings = DEFAULTS
+        self._settings_version = 0
         self._revision = 0
         self._cluster: Cluster | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -151,13 +166,15 @@ class Store:
         self._tell()
         return Repair(tuple(sorted(changed)), tuple(sorted(removed)))
 
-    def settle(self, settings: ClusterSettings) -> None:
-        """What holds for the whole cluster from now on."""
-        if settings == self._settings:
+    def settle(self, settings: ClusterSettings, version: int) -> None:
+        """What holds for the whole cluster from now on, as of this resourceVersion; 0 is unknown."""
+        changed = settings != self._settings
+        if not changed and version == self._settings_version:
             return
-        self._settings = settings
-        self._revision += 1
-        self._cluster = None
+        self._settings, self._settings_version = settings, version
+        if changed:
+            self._revision += 1
+            self._cluster = None
         self._tell()
 
     @property
@@ -188,6 +205,7 @@ class Store:
             pods=self._versions[Kind.POD],
             namespaces=self._versions[Kind.NAMESPACE],
             policies=self._versions[Kind.POLICY],
+            settings=self._settings_version,
         )
 
     def version_of(self, kind: Kind) -> int:
@@ -214,6 +232,14 @@ class Store:
         wanted = frozenset(refs)
         return {
             policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted
+        }
+
+    def written(self) -> Mapping[ObjectRef, Written]:
+        """Every policy there is, by the name that the cluster state has for it."""
+        return {
+            entry.seen.value.ref: Written(entry.seen.value.uid, entry.identity.version, entry.revision)
+            for entry in self._shelves[Kind.POLICY].values()
+            if entry.seen is not None and isinstance(entry.seen.value, NetworkPolicy)
         }
 
     def pod(self, namespace: str, name: str) -> Pod | None:
@@ -248,13 +274,15 @@ class Store:
 
     def _settle(self, kind: Kind, identity: Identity, seen: Seen | None) -> Outcome:
         before = self._shelves[kind].get(identity.key)
-        self._shelves[kind][identity.key] = _Entry(identity, seen)
+        entry = self._shelves[kind][identity.key] = _Entry(identity, seen, self._revision)
         self._versions[kind] = max(self._versions[kind], identity.version)
         self._note_faults(ObjectRef(kind.value, identity.namespace, identity.name), seen)
         old = before.seen.value if before is not None and before.seen is not None else None
         if old == (seen.value if seen is not None else None):
+            entry.revision = self._revision if before is None else before.revision
             return Outcome.UNCHANGED
         self._revision += 1
+        entry.revision = self._revision
         self._cluster = None
         return Outcome.CHANGED
 

@@ -9,17 +9,25 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from compilers.model.words import Address
+from policy_controller.controller.identity.dates import Today, today
+from policy_controller.controller.moments import Moments
 from policy_controller.controller.sessions import Desired, Session, SessionStatus
 
 
 class NodeStream:
     """A session, and how to tell the task that serves it that something happened."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, today: Today) -> None:
         self.session = Session(node)
+        self.moments = Moments(today())
+        self._today = today
         self.wake = asyncio.Event()
         self.closing: str | None = None
         """Why the stream must end; None while it may go on."""
+
+    def note(self) -> None:
+        """Something was said, answered or desired: what is in force may be another since now."""
+        self.moments.note(self.session.status(), self._today())
 
     def close(self, reason: str) -> None:
         """Make the serving task end the stream."""
@@ -55,7 +63,8 @@ class EndedAddresses:
 class NodeStreams:
     """All open streams. Belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, today: Today = today) -> None:
+        self._today = today
         self._ended = EndedAddresses()
         self._streams: dict[str, NodeStream] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -72,7 +81,7 @@ class NodeStreams:
         before = self._streams.get(node)
         if before is not None:
             before.close("the node has opened another stream")
-        stream = self._streams[node] = NodeStream(node)
+        stream = self._streams[node] = NodeStream(node, self._today)
         stream.session.note_ended(self._ended.since(pods))
         for listener in self._listeners:
             listener()
@@ -88,6 +97,7 @@ class NodeStreams:
         stream = self._streams.get(node)
         if stream is not None:
             stream.session.desire(desired)
+            stream.note()
             stream.wake.set()
 
     def note_ended(self, version: int, addresses: frozenset[Address]) -> None:
@@ -110,3 +120,10 @@ class NodeStreams:
     def statuses(self) -> Mapping[str, SessionStatus]:
         """What is known of each connected node, sorted."""
         return {node: self._streams[node].session.status() for node in self.nodes}
+
+    def glance(self) -> Mapping[str, tuple[SessionStatus, Moments]]:
+        """The same, and since when; what is returned stays as it is."""
+        return {
+            node: (stream.session.status(), stream.moments.copy())
+            for node, stream in sorted(self._streams.items())
+        }

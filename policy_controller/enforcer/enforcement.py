@@ -240,7 +240,7 @@ class Enforcement:
         kept = await asyncio.to_thread(render, saved.rule_set, self._base)
         pods = has_pods(found)
         # Until the operator has spoken, all stay that the tables say have departed.
-        departed = NONE.after(departing(found, kept), None)
+        departed = _gated(NONE.after(departing(found, kept), None), saved.rule_set)
         tables = with_departed(kept, found, departed.addresses, self._base)
         if pods and not await asyncio.to_thread(same_gates, found, tables):
             log.info("the tables of the kernel are later than the saved rule set")
@@ -250,7 +250,7 @@ class Enforcement:
         self._session.resume(saved)
         # Whoever was in force before may have been ended while it cut.
         self.cutting.note(saved.rule_set)
-        self._metrics.in_force(saved.number, len(saved.rule_set.pods), len(waiting.since))
+        self._metrics.in_force(saved.number, saved.rule_set, len(waiting.since))
         log.info(
             "the saved rule set %s: %d pods",
             "is what the kernel holds" if pods else "is in force again",
@@ -284,14 +284,15 @@ class Enforcement:
         if self._session.in_force is None:
             ended |= ended_since(self._standing.tables, standing.tables)
         # What they had opened since they left is nobody's any more, nor the next owner's of the address.
-        ended |= self._stand(standing)
+        gone = self._stand(standing)
+        ended |= frozenset() if candidate.rule_set.is_off else gone
         ack = self._session.commit(candidate)
         self.committed.set()
         self.cutting.note(candidate.rule_set)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
         rule_set = candidate.rule_set
-        self._metrics.in_force(candidate.number, len(rule_set.pods), len(standing.waiting.since))
+        self._metrics.in_force(candidate.number, rule_set, len(standing.waiting.since))
         log.log(
             logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG,
             "generation %d is in force: %d pods, %d commands",
@@ -309,6 +310,7 @@ class Enforcement:
         leaving, departed = departing(held.tables, told), NONE
         if leaving or self._presence.sought:
             departed = held.departed.after(leaving, await self._presence.look(known(told)))
+        departed = _gated(departed, rule_set)
         now = self._clock.now()
         waiting = held.waiting.after(rule_set, now)
         closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, self._presence.newcomers, now)
@@ -390,3 +392,8 @@ class Enforcement:
             raise KernelError(
                 "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
             )
+
+
+def _gated(departed: Departed, rule_set: RuleSet) -> Departed:
+    """The departed pods whose gates stay beside a rule set: with enforcement off, none."""
+    return NONE if rule_set.is_off else departed

@@ -69,6 +69,9 @@ class UnknownGates:
         """The directions in which unknown addresses are dropped now. `rule_set` None: what is in force was adopted."""
         if knowledge is Knowledge.NOTHING:
             return NEITHER
+        if rule_set is not None and rule_set.is_off:
+            # Whoever has come since is not isolated either, until somebody says otherwise.
+            return NEITHER
         if knowledge is Knowledge.STALE and self.unknown_pods is UnknownPods.DROP:
             return BOTH
         if rule_set is None:

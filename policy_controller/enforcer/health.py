@@ -94,7 +94,12 @@ class Health:
 
     def warnings(self) -> tuple[str, ...]:
         """What somebody should mend although the node enforces what it should: no restart and no other node mends it."""
-        return () if self.saving.trouble is None else (self.saving.trouble,)
+        held = self.enforcement.session.in_force
+        off = held is not None and held.rule_set.is_off
+        return (*((OFF,) if off else ()), *((self.saving.trouble,) if self.saving.trouble else ()))
+
+
+OFF: Final = "enforcement is off in the whole cluster: no policy has any effect"
 
 
 KNOWLEDGE_SENTENCES: Final[Mapping[Knowledge, str | None]] = {

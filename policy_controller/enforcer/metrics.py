@@ -8,6 +8,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from compilers.model.settings import Enforcement
+from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.disk import DiskTrouble
 from policy_controller.enforcer.kernel import Occasion, Phase
 from policy_controller.enforcer.obstacles import Obstacle
@@ -31,6 +33,12 @@ class Metrics:
             f"{PREFIX}_connected", "1 while a stream to the operator stands", registry=self._registry
         )
         self._pods = Gauge(f"{PREFIX}_pods", "Pods of the generation in force", registry=self._registry)
+        self._enforcement = Gauge(
+            f"{PREFIX}_enforcement",
+            "1 for what the generation in force says of the cluster, 0 for anything else",
+            ["state"],
+            registry=self._registry,
+        )
         self._waiting = Gauge(
             f"{PREFIX}_pods_waiting", "Pods of it without an address", registry=self._registry
         )
@@ -150,6 +158,8 @@ class Metrics:
             "Things that enforcement needs of the node and that are not there",
             registry=self._registry,
         )
+        for state in Enforcement:
+            self._enforcement.labels(state.value)
         for occasion in Occasion:
             self._comparisons.labels(occasion.value)
         for cause in NackCause:
@@ -167,10 +177,12 @@ class Metrics:
             self._seconds.labels(phase.name).observe(phase.seconds)
             self._commands.labels(phase.name).inc(phase.commands)
 
-    def in_force(self, generation: int, pods: int, waiting: int) -> None:
+    def in_force(self, generation: int, rule_set: RuleSet, waiting: int) -> None:
         """A generation is in force."""
         self._generation.set(generation)
-        self._pods.set(pods)
+        self._pods.set(len(rule_set.pods))
+        for state in Enforcement:
+            self._enforcement.labels(state.value).set(int(state is rule_set.enforcement))
         self._waiting.set(waiting)
 
     def nacked(self, cause: NackCause) -> None:

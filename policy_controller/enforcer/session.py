@@ -182,4 +182,5 @@ class Session:
 
 
 def _text(stands: Stands) -> str:
-    return f"pods {stands.pods}, namespaces {stands.namespaces}, policies {stands.policies}"
+    kinds = (f"pods {stands.pods}", f"namespaces {stands.namespaces}", f"policies {stands.policies}")
+    return ", ".join((*kinds, f"settings {stands.settings}"))

@@ -255,8 +255,13 @@ def _read_digest(digest: bytes) -> int:
 
 
 def _stands(stands: Stands) -> pb.Stands:
-    return pb.Stands(pods=stands.pods, namespaces=stands.namespaces, policies=stands.policies)
+    return pb.Stands(
+        pods=stands.pods,
+        namespaces=stands.namespaces,
+        policies=stands.policies,
+        settings=stands.settings,
+    )
 
 
 def _read_stands(message: pb.Stands) -> Stands:
-    return Stands(message.pods, message.namespaces, message.policies)
+    return Stands(message.pods, message.namespaces, message.policies, message.settings)

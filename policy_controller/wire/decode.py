@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from compilers.model.faults import InvalidField
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address
 from compilers.ruleset.delta import Delta, ElementChange
 from compilers.ruleset.names import NameKind
@@ -17,6 +18,7 @@ from compilers.ruleset.rule_set import RuleSet
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire import legal
 from policy_controller.wire.decode_parts import PartReader, name_of
+from policy_controller.wire.encode import ENFORCEMENTS
 from policy_controller.wire.fields import ascending, at, each
 from policy_controller.wire.limits import Limits, check_count, check_rules
 from policy_controller.wire.packed import Halves, unpack_addresses
@@ -29,6 +31,7 @@ UID: Final = attrgetter("uid")
 PEER_SET_NAME: Final = name_of(NameKind.PEER_SET)
 PORT_SET_NAME: Final = name_of(NameKind.PORT_SET)
 BLOCK_SET_NAME: Final = name_of(NameKind.BLOCK_SET)
+ENFORCEMENT_BY_NUMBER: Final[dict[int, Enforcement]] = {number: one for one, number in ENFORCEMENTS.items()}
 CLASS_NAME: Final = name_of(NameKind.INGRESS_CLASS, NameKind.EGRESS_CLASS)
 
 
@@ -50,6 +53,7 @@ class Reader:
             classes=self._classes("classes", message.classes),
             pods=self._pods("pods", message.pods),
             legend=dict(self._legend("legend", message.legend)),
+            enforcement=at("enforcement", _enforcement, message.enforcement),
         )
 
     def delta(self, message: pb.Delta) -> Delta:
@@ -76,6 +80,9 @@ class Reader:
             removed_pods=_words("removed_pods", legal.uid, message.removed_pods, limits.pods),
             put_legend=self._legend("put_legend", message.put_legend),
             removed_legend=at("removed_legend", self._legend_addresses, message.removed_legend),
+            enforcement=at("enforcement", _enforcement, message.enforcement)
+            if message.HasField("enforcement")
+            else None,
         )
 
     def ended(self, message: pb.Addresses) -> frozenset[Address]:
@@ -134,6 +141,12 @@ def _sorted(
     most: int,
 ) -> tuple[Part, ...]:
     return ascending(name, each(name, read, fields, most), key)
+
+
+def _enforcement(number: int) -> Enforcement:
+    if number not in ENFORCEMENT_BY_NUMBER:
+        raise InvalidField(f"{number} is not a value that protocol version 1 has")
+    return ENFORCEMENT_BY_NUMBER[number]
 
 
 def _words(name: str, read: Callable[[str], str], fields: Collection[str], most: int) -> tuple[str, ...]:

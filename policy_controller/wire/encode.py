@@ -7,7 +7,7 @@ Values are valid by construction, so what can go wrong here is only what the wir
 from typing import Final
 
 from compilers.model.faults import InvalidField, ObjectRef
-from compilers.model.settings import ExistingConnections
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.delta import Delta, ElementChange
 from compilers.ruleset.parts import (
@@ -39,6 +39,10 @@ EXISTING: Final = {
     ExistingConnections.CUT: pb.EXISTING_CONNECTIONS_CUT,
 }
 POLICY_KINDS: Final = {"NetworkPolicy": pb.POLICY_KIND_NETWORK_POLICY}
+ENFORCEMENTS: Final = {
+    Enforcement.ENFORCED: pb.POLICY_ENFORCEMENT_ENFORCED,
+    Enforcement.OFF: pb.POLICY_ENFORCEMENT_OFF,
+}
 EVERYTHING: Final = pb.Everything()
 
 
@@ -51,6 +55,7 @@ def encode_rule_set(rule_set: RuleSet, message: pb.Snapshot) -> None:
     message.classes.extend(map(_policy_class, rule_set.classes.values()))
     message.pods.extend(map(_pod, rule_set.pods.values()))
     message.legend.extend(_legend(tuple(rule_set.legend.items())))
+    message.enforcement = ENFORCEMENTS[rule_set.enforcement]
 
 
 def encode_delta(delta: Delta, message: pb.Delta) -> None:
@@ -70,6 +75,8 @@ def encode_delta(delta: Delta, message: pb.Delta) -> None:
     message.put_legend.extend(_legend(delta.put_legend))
     if delta.removed_legend:
         message.removed_legend.CopyFrom(_addresses(delta.removed_legend))
+    if delta.enforcement is not None:
+        message.enforcement = ENFORCEMENTS[delta.enforcement]
 
 
 def encode_ended(ended: frozenset[Address], message: pb.Snapshot | pb.Delta) -> None:

@@ -75,6 +75,23 @@ NACK_CAUSE_KERNEL: NackCause.ValueType  # 4
 """The kernel refused. A snapshot may do."""
 Global___NackCause: _TypeAlias = NackCause  # noqa: Y015
 
+class _PolicyEnforcement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PolicyEnforcementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PolicyEnforcement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POLICY_ENFORCEMENT_ENFORCED: _PolicyEnforcement.ValueType  # 0
+    POLICY_ENFORCEMENT_OFF: _PolicyEnforcement.ValueType  # 1
+    """Nobody is isolated, whatever policies say; unknown addresses and doors are open, also while nothing is heard."""
+
+class PolicyEnforcement(_PolicyEnforcement, metaclass=_PolicyEnforcementEnumTypeWrapper): ...
+
+POLICY_ENFORCEMENT_ENFORCED: PolicyEnforcement.ValueType  # 0
+POLICY_ENFORCEMENT_OFF: PolicyEnforcement.ValueType  # 1
+"""Nobody is isolated, whatever policies say; unknown addresses and doors are open, also while nothing is heard."""
+Global___PolicyEnforcement: _TypeAlias = PolicyEnforcement  # noqa: Y015
+
 class _Direction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -358,19 +375,23 @@ class Stands(_message.Message):
     PODS_FIELD_NUMBER: _builtins.int
     NAMESPACES_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
     pods: _builtins.int
     namespaces: _builtins.int
     policies: _builtins.int
+    settings: _builtins.int
+    """Of the ConfigMap with the settings of the whole cluster."""
     def __init__(
         self,
         *,
         pods: _builtins.int = ...,
         namespaces: _builtins.int = ...,
         policies: _builtins.int = ...,
+        settings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "pods", b"pods", "policies", b"policies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "pods", b"pods", "policies", b"policies", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,11 +521,14 @@ class Snapshot(_message.Message):
     PODS_FIELD_NUMBER: _builtins.int
     LEGEND_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    ENFORCEMENT_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """A counter of this stream, from 1."""
     digest: _builtins.bytes
     """Of the whole state once this is applied: 16 bytes, big-endian."""
     node: _builtins.str
+    enforcement: Global___PolicyEnforcement.ValueType
+    """Left out it closes: enforced. With off there are no classes and no sets, and every pod is open."""
     @_builtins.property
     def stands(self) -> Global___Stands: ...
     @_builtins.property
@@ -537,10 +561,11 @@ class Snapshot(_message.Message):
         pods: _abc.Iterable[Global___Pod] | None = ...,
         legend: _abc.Iterable[Global___LegendEntry] | None = ...,
         ended: Global___Addresses | None = ...,
+        enforcement: Global___PolicyEnforcement.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "stands", b"stands"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_sets", b"block_sets", "classes", b"classes", "digest", b"digest", "ended", b"ended", "generation", b"generation", "legend", b"legend", "node", b"node", "peer_sets", b"peer_sets", "pods", b"pods", "port_sets", b"port_sets", "stands", b"stands"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_sets", b"block_sets", "classes", b"classes", "digest", b"digest", "ended", b"ended", "enforcement", b"enforcement", "generation", b"generation", "legend", b"legend", "node", b"node", "peer_sets", b"peer_sets", "pods", b"pods", "port_sets", b"port_sets", "stands", b"stands"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -571,9 +596,12 @@ class Delta(_message.Message):
     PUT_LEGEND_FIELD_NUMBER: _builtins.int
     REMOVED_LEGEND_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    ENFORCEMENT_FIELD_NUMBER: _builtins.int
     base_generation: _builtins.int
     generation: _builtins.int
     digest: _builtins.bytes
+    enforcement: Global___PolicyEnforcement.ValueType
+    """Left out: as before. Else it is another than before."""
     @_builtins.property
     def stands(self) -> Global___Stands: ...
     @_builtins.property
@@ -632,12 +660,15 @@ class Delta(_message.Message):
         put_legend: _abc.Iterable[Global___LegendEntry] | None = ...,
         removed_legend: Global___Addresses | None = ...,
         ended: Global___Addresses | None = ...,
+        enforcement: Global___PolicyEnforcement.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "removed_legend", b"removed_legend", "stands", b"stands"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enforcement", b"_enforcement", "ended", b"ended", "enforcement", b"enforcement", "removed_legend", b"removed_legend", "stands", b"stands"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_block_sets", b"added_block_sets", "added_classes", b"added_classes", "added_peer_sets", b"added_peer_sets", "added_port_sets", b"added_port_sets", "base_generation", b"base_generation", "changed_peer_sets", b"changed_peer_sets", "changed_port_sets", b"changed_port_sets", "digest", b"digest", "ended", b"ended", "generation", b"generation", "put_legend", b"put_legend", "put_pods", b"put_pods", "removed_block_sets", b"removed_block_sets", "removed_classes", b"removed_classes", "removed_legend", b"removed_legend", "removed_peer_sets", b"removed_peer_sets", "removed_pods", b"removed_pods", "removed_port_sets", b"removed_port_sets", "stands", b"stands"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enforcement", b"_enforcement", "added_block_sets", b"added_block_sets", "added_classes", b"added_classes", "added_peer_sets", b"added_peer_sets", "added_port_sets", b"added_port_sets", "base_generation", b"base_generation", "changed_peer_sets", b"changed_peer_sets", "changed_port_sets", b"changed_port_sets", "digest", b"digest", "ended", b"ended", "enforcement", b"enforcement", "generation", b"generation", "put_legend", b"put_legend", "put_pods", b"put_pods", "removed_block_sets", b"removed_block_sets", "removed_classes", b"removed_classes", "removed_legend", b"removed_legend", "removed_peer_sets", b"removed_peer_sets", "removed_pods", b"removed_pods", "removed_port_sets", b"removed_port_sets", "stands", b"stands"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__enforcement: _TypeAlias = _typing.Literal["enforcement"]  # noqa: Y015
+    _WhichOneofArgType__enforcement: _TypeAlias = _typing.Literal["_enforcement", b"_enforcement"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enforcement) -> _WhichOneofReturnType__enforcement | None: ...
 
 Global___Delta: _TypeAlias = Delta  # noqa: Y015
 

@@ -19,11 +19,15 @@ MOST_TIMES: Final = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class Stands:
-    """The highest resourceVersion of each kind that a state stands for; 0 is unknown."""
+    """The highest resourceVersion of each kind that a state stands for; 0 is unknown.
+
+    `settings`: of the ConfigMap that holds the settings of the whole cluster.
+    """
 
     pods: int = 0
     namespaces: int = 0
     policies: int = 0
+    settings: int = 0
 
     def is_behind(self, other: "Stands") -> bool:
         """Whether some kind is known on both sides and older here: such a state must not replace the other."""
@@ -31,6 +35,7 @@ class Stands:
             (self.pods, other.pods),
             (self.namespaces, other.namespaces),
             (self.policies, other.policies),
+            (self.settings, other.settings),
         )
         return any(0 < mine < theirs for mine, theirs in pairs)
 

@@ -3,12 +3,13 @@
 For property tests of this package. Vocabularies are small so that two rule sets share much and differ in a little.
 """
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import strategies as st
 
 from compilers.model.faults import ObjectRef
-from compilers.model.settings import ExistingConnections
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import (
@@ -81,6 +82,9 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
     legend = {
         address: LegendEntry(pod.namespace, pod.name, pod.uid) for pod in pods for address in pod.addresses
     }
+    if draw(st.integers(0, 4)) == 4:
+        open_pods = [replace(pod, ingress=None, egress=None) for pod in pods]
+        return RuleSet.of("node-a", pods=open_pods, legend=legend, enforcement=Enforcement.OFF)
     return RuleSet.of(
         "node-a",
         peer_sets=[PeerSet(name, draw(addresses)) for name in PEER_NAMES],

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from compilers.model.faults import InvalidField
+from compilers.model.settings import Enforcement
 from compilers.ruleset.delta import NOTHING, Delta, ElementChange, apply, difference
 from compilers.ruleset.digest import MODULUS, digest_of
 from compilers.ruleset.parts import PeerSet, PodEntry
@@ -55,6 +56,8 @@ def test_a_changed_peer_set_travels_as_elements_not_as_a_set() -> None:
         Delta(changed_peer_sets=(ElementChange(PEER_NAMES[0], removed=(IPv4Address("10.0.0.9"),)),)),
         Delta(changed_peer_sets=(ElementChange(PEER_NAMES[0], added=(IPv4Address("10.0.0.1"),)),)),
         Delta(put_pods=(PodEntry("uid-1", "shop", "web"),), removed_pods=("uid-1",)),
+        Delta(enforcement=Enforcement.ENFORCED),
+        Delta(enforcement=Enforcement.OFF),
     ],
     ids=[
         "no such pod",
@@ -64,6 +67,8 @@ def test_a_changed_peer_set_travels_as_elements_not_as_a_set() -> None:
         "no such element",
         "element is there",
         "both",
+        "enforced already",
+        "off, with sets",
     ],
 )
 def test_a_delta_for_another_state_does_not_fit(delta: Delta) -> None:

@@ -5,8 +5,9 @@ Knows the ways and their order, and when an answer is one. Knows nothing of what
 
 import asyncio
 import shutil
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -18,14 +19,22 @@ from policy_controller.cli.reach.websocket import through_the_api_server
 LONGEST_ANSWER: Final = 64 << 20
 """Bytes; more is no document of an operator."""
 OK: Final = 200
+T = TypeVar("T")
 
 
-async def document(path: str, *, url: str | None, way: Way) -> bytes:
-    """What the admin interface answers at a path; from `url` where one is given. Raises NotReached."""
+Ask = Callable[[str], Awaitable[bytes]]
+"""What the admin interface answers at a path. Raises NotReached."""
+
+
+async def conversation(talk: Callable[[Ask], Awaitable[T]], *, url: str | None, way: Way) -> T:
+    """What `talk` makes of the answers, over one connection; from `url` where one is given. Raises NotReached.
+
+    Where the first way does not lead there, `talk` begins anew on the second.
+    """
     if url is not None:
-        return await _asked(_direct(url), path)
+        return await _held(_direct(url), talk)
     try:
-        return await _asked(through_the_api_server(way), path)
+        return await _held(through_the_api_server(way), talk)
     except NoOperator:
         raise
     except NotReached as first:
@@ -34,9 +43,14 @@ async def document(path: str, *, url: str | None, way: Way) -> bytes:
         if kubectl is None:
             raise
         try:
-            return await _asked(through_kubectl(way, kubectl), path)
+            return await _held(through_kubectl(way, kubectl), talk)
         except NotReached as second:
             raise NotReached(f"{first}\nkubectl: {second}") from first
+
+
+async def document(path: str, *, url: str | None, way: Way) -> bytes:
+    """What the admin interface answers at a path. Raises NotReached."""
+    return await conversation(lambda ask: ask(path), url=url, way=way)
 
 
 def _direct(url: str) -> ClientSession:
@@ -46,25 +60,30 @@ def _direct(url: str) -> ClientSession:
     return ClientSession(url, timeout=ClientTimeout(SECONDS))
 
 
-async def _asked(entered: AbstractAsyncContextManager[ClientSession], path: str) -> bytes:
+async def _held(
+    entered: AbstractAsyncContextManager[ClientSession], talk: Callable[[Ask], Awaitable[T]]
+) -> T:
     try:
-        async with entered as client, client.get(path) as answer:
-            if answer.status != OK:
-                raise NotReached(
-                    f"{path} is answered with {answer.status}: that is no operator of this version"
-                )
-            body = bytearray()
-            async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > LONGEST_ANSWER:
-                    raise NotReached(f"{path} is answered with more than {LONGEST_ANSWER >> 20} MiB")
-            return bytes(body)
+        async with entered as client:
+            return await talk(lambda path: _asked(client, path))
     except TimeoutError:
         raise NotReached(f"no answer within {SECONDS:.0f} s") from None
     except ClientError as fault:
         raise NotReached(f"no answer: {type(fault).__name__}: {fault}") from fault
     except OSError as fault:
         raise NotReached(f"no answer: {fault.strerror or fault}") from fault
+
+
+async def _asked(client: ClientSession, path: str) -> bytes:
+    async with client.get(path) as answer:
+        if answer.status != OK:
+            raise NotReached(f"{path} is answered with {answer.status}: that is no operator of this version")
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > LONGEST_ANSWER:
+                raise NotReached(f"{path} is answered with more than {LONGEST_ANSWER >> 20} MiB")
+        return bytes(body)
 
 
 def ask(path: str, *, url: str | None, way: Way) -> bytes:

@@ -20,11 +20,9 @@ FORWARDING: Final = re.compile(rb"^Forwarding from 127\.0\.0\.1:(?P<port>\d+) ")
 @contextlib.asynccontextmanager
 async def through_kubectl(way: Way, kubectl: str) -> AsyncIterator[ClientSession]:
     """A client of the admin interface of one operator pod, for the length of the block. Raises NotReached."""
-    words = [kubectl, f"--namespace={way.namespace}"]
-    words += [f"--kubeconfig={way.kubeconfig}"] if way.kubeconfig is not None else []
-    words += [f"--context={way.context}"] if way.context is not None else []
+    words = [*spoken(way, kubectl), f"--namespace={way.namespace}"]
     async with asyncio.timeout(SECONDS):
-        pod = running_pod(await _printed(*words, "get", "pods", "-l", SELECTOR, "-o", "json"), way.namespace)
+        pod = running_pod(await printed(*words, "get", "pods", "-l", SELECTOR, "-o", "json"), way.namespace)
     forward = (*words, "port-forward", "--address=127.0.0.1", f"pod/{pod}", f":{way.port}")
     async with _started(*forward) as process:
         async with asyncio.timeout(SECONDS):
@@ -39,6 +37,13 @@ async def through_kubectl(way: Way, kubectl: str) -> AsyncIterator[ClientSession
                 raise NotReached(_said(err)) from fault
 
 
+def spoken(way: Way, kubectl: str) -> tuple[str, ...]:
+    """How kubectl is called so that it takes the same cluster."""
+    kubeconfig = (f"--kubeconfig={way.kubeconfig}",) if way.kubeconfig is not None else ()
+    context = (f"--context={way.context}",) if way.context is not None else ()
+    return (kubectl, *kubeconfig, *context)
+
+
 async def _forwarded(process: Process) -> int:
     """The local port, once kubectl listens there; raises NotReached when it ends instead."""
     if process.stdout is None or process.stderr is None:
@@ -49,7 +54,8 @@ async def _forwarded(process: Process) -> int:
     raise NotReached(_said(await process.stderr.read()))
 
 
-async def _printed(*words: str) -> bytes:
+async def printed(*words: str) -> bytes:
+    """What a command prints. Raises NotReached, with its own words, when it fails."""
     async with _started(*words) as process:
         out, err = await process.communicate()
     if process.returncode:

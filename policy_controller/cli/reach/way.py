@@ -77,5 +77,5 @@ def running_pod(listed: bytes, namespace: str) -> str:
         told = ", ".join(sorted(f"{pod.metadata.name} is {pod.status.phase or 'new'}" for pod in pods))
         raise NoOperator(f"no operator runs in namespace {namespace}: {told}")
     raise NoOperator(
-        f"no pod of namespace {namespace} has the labels {SELECTOR}: name another with --namespace"
+        f"no pod of namespace {namespace} has the labels {SELECTOR}: name another with --operator-namespace"
     )

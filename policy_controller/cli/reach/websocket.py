@@ -9,11 +9,8 @@ this machine could come along; here it is a socket in a private folder.
 
 import asyncio
 import contextlib
-import tempfile
-import warnings
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx
@@ -22,22 +19,21 @@ import kr8s
 import kr8s.asyncio
 from aiohttp import ClientSession, ClientTimeout, UnixConnector
 
+from policy_controller.cli.reach.kubernetes import connected, private_folder, refusal, refused
 from policy_controller.cli.reach.way import SECONDS, SELECTOR, NotReached, Way, running_pod
 
 DATA: Final = 0
 """The channel of the first port's bytes; 1 is that of its errors (kubelet: data 2n, error 2n + 1)."""
 PROTOCOL: Final = "v4.channel.k8s.io"
 CHUNK: Final = 32 * 1024
-FORBIDDEN: Final = 403
-UNAUTHORIZED: Final = 401
 
 
 @contextlib.asynccontextmanager
 async def through_the_api_server(way: Way) -> AsyncIterator[ClientSession]:
     """A client of the admin interface of one operator pod, for the length of the block. Raises NotReached."""
-    with _private_folder() as folder:
+    with private_folder() as folder:
         async with asyncio.timeout(SECONDS):
-            api = await _connected(way)
+            api = await connected(way)
             pod = running_pod(await _pods(api, way), way.namespace)
         tunnel, socket = _Tunnel(api, way, pod), folder / "admin"
         server = await asyncio.start_unix_server(tunnel.accept, socket)
@@ -58,40 +54,6 @@ async def through_the_api_server(way: Way) -> AsyncIterator[ClientSession]:
                 await tunnel.close()
 
 
-@contextlib.contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder that only this user may enter, and that leaves nothing behind.
-
-    kr8s writes keys out of a kubeconfig into temporary files and leaves them, so they go there too.
-    """
-    before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix="policyctl-") as folder:
-        tempfile.tempdir = folder
-        try:
-            yield Path(folder)
-        finally:
-            tempfile.tempdir = before
-
-
-async def _connected(way: Way) -> kr8s.asyncio.Api:
-    try:
-        api = kr8s.asyncio.Api(kubeconfig=way.kubeconfig, context=way.context, bypass_factory=True)
-        with warnings.catch_warnings():
-            # kr8s warns of versions that it was not tried with; what is asked here is older than all of them.
-            warnings.simplefilter("ignore", UserWarning)
-            await api
-    except httpx.HTTPError as fault:
-        raise NotReached(f"the API server is not reached: {fault}") from fault
-    except kr8s.ServerError as fault:
-        raise _refused(fault, "`get` on /version") from fault
-    except TimeoutError:
-        raise
-    except Exception as fault:
-        # Whatever a kubeconfig may hold, and whatever a program that it names does.
-        raise NotReached(f"no credentials for a cluster: {type(fault).__name__}: {fault}") from fault
-    return api
-
-
 async def _pods(api: kr8s.asyncio.Api, way: Way) -> bytes:
     listing = api.call_api(
         "GET", version="v1", namespace=way.namespace, url="pods", params={"labelSelector": SELECTOR}
@@ -102,23 +64,7 @@ async def _pods(api: kr8s.asyncio.Api, way: Way) -> bytes:
     except httpx.HTTPError as fault:
         raise NotReached(f"the API server is not reached: {fault}") from fault
     except kr8s.ServerError as fault:
-        raise _refused(fault, f"`list` on pods in namespace {way.namespace}") from fault
-
-
-def _refused(fault: kr8s.ServerError, permission: str) -> NotReached:
-    status = fault.response.status_code if fault.response is not None else 0
-    # Where the answer is no Status, its first line is httpx's sentence, and the second recommends reading.
-    return _refusal(status, permission, str(fault).partition("\n")[0])
-
-
-def _refusal(status: int, permission: str, words: str) -> NotReached:
-    """What a refusal of the API server means: which permission is lacking, or that it does not know who asks."""
-    said = f": {words}" if words else ""
-    if status == FORBIDDEN:
-        return NotReached(f"you lack the permission {permission}{said}")
-    if status == UNAUTHORIZED:
-        return NotReached(f"the API server does not accept your credentials{said}")
-    return NotReached(f"the API server answers {status or 'nothing'} to {permission}{said}")
+        raise refused(fault, f"`list` on pods in namespace {way.namespace}") from fault
 
 
 class _Tunnel:
@@ -173,7 +119,7 @@ class _Tunnel:
             return fault
         if isinstance(fault, httpx_ws.WebSocketUpgradeError):
             permission = f"`get` (or `create`) on pods/portforward in namespace {self._way.namespace}"
-            return _refusal(fault.response.status_code, permission, "")
+            return refusal(fault.response.status_code, permission, "")
         if isinstance(fault, (httpx.HTTPError, httpx_ws.HTTPXWSException)):
             return NotReached(f"the way to pod {self._pod} broke: {type(fault).__name__}: {fault}")
         return None

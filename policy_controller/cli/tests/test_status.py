@@ -9,24 +9,31 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from compilers.model.cluster import Cluster
 from policy_controller.cli.main import main
-from policy_controller.cli.status_document import read_status
 from policy_controller.cli.tests.installed import Installed, installed, pod
 from policy_controller.cli.tests.running import policyctl
-from policy_controller.controller.status import Condition, status_document
-from policy_controller.controller.streams import NodeStreams
 
-NACK: Final = {"generation": 4, "cause": "kernel", "object": "class ci-1", "reason": "File exists"}
+NACK: Final = {
+    "at": "2026-01-02T01:01:00Z",
+    "generation": 4,
+    "cause": "kernel",
+    "object": "class ci-1",
+    "reason": "File exists",
+}
 
 
 def connected(name: str, **fields: object) -> dict[str, Any]:
     return {
         "name": name,
         "connected": True,
+        "connectedSince": "2026-01-01T00:00:00Z",
         "current": True,
         "generationDesired": 3,
-        "generationAcked": 3,
+        "desiredSince": "2026-01-02T00:00:00Z",
+        "generationApplied": 3,
+        "appliedSince": "2026-01-02T01:02:01Z",
+        "pods": 7,
+        "podsWaiting": 1,
         "nacks": 0,
         "lastNack": None,
         **fields,
@@ -34,55 +41,106 @@ def connected(name: str, **fields: object) -> dict[str, Any]:
 
 
 def status(*nodes: dict[str, Any], **fields: object) -> dict[str, Any]:
-    told = {"schema": "status/v1", "synced": True, "nodes": nodes, "policyCount": 0, "policies": []}
+    told = {
+        "schema": "status/v1",
+        "at": "2026-01-02T01:02:05Z",
+        "synced": True,
+        "nodeCount": len(nodes),
+        "currentCount": sum(node.get("current", False) for node in nodes),
+        "nodes": nodes,
+        "policyCount": 0,
+        "faultyCount": 0,
+        "states": {},
+        "policies": [],
+    }
     return told | fields
 
 
+def row(name: str, **fields: object) -> dict[str, Any]:
+    return {
+        "namespace": "shop",
+        "name": name,
+        "uid": f"uid-{name}",
+        "resourceVersion": 12,
+        "state": "enforced",
+        "nodes": 2,
+        "enforcedOn": 2,
+        "since": "2026-01-02T01:00:05Z",
+        "behind": [],
+        "faultCount": 0,
+        "faults": [],
+        "consequence": "",
+        **fields,
+    }
+
+
 FAULT: Final = {"field": "spec.ingress[0].ports[0].port", "reason": '"htpp" is not a port name'}
-BROKEN: Final = {
-    "namespace": "shop",
-    "name": "web",
-    "faultCount": 3,
-    "faults": [FAULT, {"field": "", "reason": "is too large"}],
-    "consequence": "Until it is mended it admits no ingress of the pods it selects.",
-}
+BROKEN: Final = row(
+    "web",
+    state="closed",
+    faultCount=3,
+    faults=[FAULT, {"field": "", "reason": "is too large"}],
+    consequence="Until it is mended it admits no ingress of the pods it selects.",
+)
+BEHIND: Final = {"node": "node-b", "reason": "is not connected"}
 HOSTILE: Final = "shop\x1b[2J\nroot"
 
 SHOWN: Final = [
     (
-        status(connected("node-a"), connected("b", generationDesired=12, generationAcked=12)),
+        status(
+            connected("node-a"),
+            connected("b", generationDesired=12, generationApplied=12),
+            policyCount=4,
+            states={"enforced": 1, "waiting": 2, "unused": 1},
+            policies=[
+                row("allow", state="waiting", nodes=14, enforcedOn=1, since=None, behind=[BEHIND] * 2),
+                row("deny"),
+                row("idle", state="unused", nodes=0, enforcedOn=0, since=None),
+            ],
+        ),
         0,
         """\
-2 of 2 nodes enforce the operator's last word; no policy has faults
-node    connected  current  desired  acked  nacks  last nack
-node-a  yes        yes      3        3      0
-b       yes        yes      12       12     0
+2 of 2 nodes enforce the operator's last word
+4 policies: 1 enforced, 2 waiting, 0 closed, 1 without pods; 0 with faults
+node    connected     current  desired      applied      pods  waiting  last error
+node-a  yes (1d ago)  yes      3 (1h ago)   3 (4s ago)   7     1
+b       yes (1d ago)  yes      12 (1h ago)  12 (4s ago)  7     1
+policy      state     nodes    since                 behind
+shop/allow  waiting   1 of 14  -                     node-b is not connected; node-b is not connected; and 11 more
+shop/deny   enforced  2 of 2   2026-01-02T01:00:05Z
+shop/idle   unused    no pods  -
+and 1 policies more
 """,
     ),
     (
         status(
             {"name": "node-a", "connected": False},
             connected("node-b", current=False, generationDesired=4, nacks=1, lastNack=NACK),
+            nodeCount=3,
         ),
         2,
         """\
-0 of 2 nodes enforce the operator's last word; no policy has faults
-node    connected  current  desired  acked  nacks  last nack
-node-a  no         -        -        -      -
-node-b  yes        no       4        3      1      generation 4 (kernel): class ci-1: File exists
+0 of 3 nodes enforce the operator's last word
+0 policies: 0 enforced, 0 waiting, 0 closed, 0 without pods; 0 with faults
+node    connected     current  desired     applied     pods  waiting  last error
+node-a  no            -        -           -           -     -
+node-b  yes (1d ago)  no       4 (1h ago)  3 (4s ago)  7     1        generation 4 (1m ago), kernel: class ci-1: File exists
+and 1 nodes more
 """,
     ),
     (
-        status(policies=[BROKEN], policyCount=2),
+        status(policies=[BROKEN], policyCount=1, faultyCount=1, states={"closed": 1}),
         2,
         """\
-0 of 0 nodes enforce the operator's last word; 2 policies have faults
+0 of 0 nodes enforce the operator's last word
+1 policy: 0 enforced, 0 waiting, 1 closed, 0 without pods; 1 with faults
+policy    state   nodes   since                 behind
+shop/web  closed  2 of 2  2026-01-02T01:00:05Z
 shop/web
   spec.ingress[0].ports[0].port: "htpp" is not a port name
   is too large
   and 1 faults more
   Until it is mended it admits no ingress of the pods it selects.
-and 1 policies more with faults
 """,
     ),
     (
@@ -93,9 +151,10 @@ and 1 policies more with faults
         """\
 not ready: shop\\x1b[2J\\nroot
 warning: Kubernetes is old.
-1 of 1 nodes enforce the operator's last word; no policy has faults
-node    connected  current  desired  acked  nacks  last nack
-node-a  yes        yes      3        3      0
+1 of 1 nodes enforce the operator's last word
+0 policies: 0 enforced, 0 waiting, 0 closed, 0 without pods; 0 with faults
+node    connected     current  desired     applied     pods  waiting  last error
+node-a  yes (1d ago)  yes      3 (1h ago)  3 (4s ago)  7     1
 """,
     ),
 ]
@@ -154,13 +213,3 @@ async def test_the_installed_script_writes_nothing_beside_the_status(tmp_path: P
         done = await asyncio.to_thread(policyctl, "status", *reached(there))
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"1 of 1 nodes")
-
-
-def test_the_operators_own_document_is_read() -> None:
-    condition = Condition(synced=False, kubernetes="v1.33.0", not_ready=["a"], warnings=["b"])
-    streams = NodeStreams()
-    streams.open("node-a")
-    told = status_document(Cluster(), streams, (), condition)
-    read = read_status(msgspec.json.encode(told))
-    assert (read.synced, read.not_ready, read.warnings) == (False, ["a"], ["b"])
-    assert [(node.name, node.connected, node.current) for node in read.nodes] == [("node-a", True, False)]

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from policy_controller.bounded import MOST_CONNECTIONS
 from policy_controller.controller.health import InvalidAdmin, Subject, admin, admin_address, health, serving
+from policy_controller.controller.status import Question
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.objects import allow_from, new
 from policy_controller.controller.tests.running import operator_of
@@ -34,6 +35,7 @@ class Unwell:
     def __init__(self, *troubles: Trouble, ailments: Sequence[str] = ()) -> None:
         self._troubles = troubles
         self._ailments = ailments
+        self.notes: tuple[Trouble, ...] = ()
 
     def ailments(self) -> Sequence[str]:
         return self._ailments
@@ -41,8 +43,12 @@ class Unwell:
     def reasons_not_ready(self) -> Sequence[Trouble]:
         return self._troubles
 
-    def status(self) -> dict[str, Any]:
-        return {"policy": TENANT}
+    def warnings(self) -> Sequence[Trouble]:
+        return self.notes
+
+    async def status(self, question: Question) -> dict[str, Any]:
+        asked = [f"{namespace}/{name}" for namespace, name in sorted(question.policies)]
+        return {"policy": TENANT, "asked": [*sorted(question.namespaces), *asked]}
 
 
 @asynccontextmanager
@@ -77,7 +83,15 @@ ANSWERS = [
         f"Pod objects have not been listed yet: ServerError. cannot decode {TENANT}\nNothing has been compiled yet.\n",
     ),
     (health, "/status", 404, "404: Not Found"),
-    (admin, "/status", 200, f'{{"policy":"{TENANT}"}}'),
+    (admin, "/status", 200, f'{{"policy":"{TENANT}","asked":[]}}'),
+    (
+        admin,
+        "/status?namespace=b&namespace=a&policy=a/x",
+        200,
+        f'{{"policy":"{TENANT}","asked":["a","b","a/x"]}}',
+    ),
+    (admin, "/status?policy=a", 400, "asked for something else than namespace or policy\n"),
+    (admin, "/status?name=a", 400, "asked for something else than namespace or policy\n"),
 ]
 
 
@@ -87,6 +101,16 @@ async def test_names_of_tenants_are_for_the_admin_interface_alone(
 ) -> None:
     async with asked(interface(SICK, CollectorRegistry()), path) as answer:
         assert (answer.status, await answer.text()) == (status, text)
+
+
+@pytest.mark.parametrize(("troubles", "status"), [((), 200), ((Trouble("Not yet."),), 503)])
+async def test_warnings_stand_beside_either_answer(troubles: tuple[Trouble, ...], status: int) -> None:
+    subject = Unwell(*troubles)
+    subject.notes = (Trouble("It is off.", TENANT),)
+    first = "ok" if status == 200 else "Not yet."
+    for interface, words in ((health, "It is off."), (admin, f"It is off. {TENANT}")):
+        async with asked(interface(subject, CollectorRegistry()), "/readyz") as answer:
+            assert (answer.status, await answer.text()) == (status, f"{first}\nwarning: {words}\n")
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:9471", "[::1]:9471", "localhost:0"])

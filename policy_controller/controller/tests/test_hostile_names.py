@@ -1,14 +1,16 @@
 """Names and uids that no API server accepts: what reaches nodes and the API server is legal all the same."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from compilers.compile import Compiler
 from compilers.model.names import DNS_SUBDOMAIN, UID
 from policy_controller.controller.complaints import complaints
+from policy_controller.controller.enforced import Picture
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.status import MOST_FAULTS, MOST_POLICIES, Condition, status_document
 from policy_controller.controller.store import Store
-from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.tests.objects import namespace, pod, policy
 from policy_controller.wire.convert import decode_operator, encode_operator
 from policy_controller.wire.messages import SnapshotMessage, Stands
@@ -75,7 +77,9 @@ def test_pods_that_share_a_uid_are_all_served() -> None:
     assert rule_set.pods["same"].name == "web-1"
 
 
-WELL = Condition(synced=True, kubernetes="v1.33.0", not_ready=(), warnings=())
+WELL = Condition(
+    datetime(2026, 1, 2, tzinfo=UTC), synced=True, kubernetes="v1.33.0", not_ready=(), warnings=()
+)
 
 
 def test_the_status_document_is_bounded_and_says_how_many_there_are() -> None:
@@ -86,7 +90,10 @@ def test_the_status_document_is_bounded_and_says_how_many_there_are() -> None:
             for number in range(MOST_POLICIES + 5)
         )
     )
-    document = status_document(store.cluster(), NodeStreams(), complaints(store, ()), WELL)
+    told = complaints(store, ())
+    closed = frozenset(one.policy.ref for one in told)
+    picture = Picture(store.written(), Compiler(store.cluster()), store.revision, {}, {}, closed)
+    document = status_document(store.cluster(), picture, told, WELL)
     assert document["policyCount"] == MOST_POLICIES + 5
     assert len(document["policies"]) == MOST_POLICIES
     assert document["policies"][0]["faultCount"] == 50

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from policy_controller.controller.kinds import Kind
+from policy_controller.controller.status import EVERYTHING
 from policy_controller.controller.tests.objects import allow_from, new, pod, policy
 from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
@@ -177,9 +178,9 @@ async def test_the_admin_interface_tells_of_nodes_and_policies(server: ApiServer
         await eventually(lambda: len(running.operator.store.cluster().nodes) == 2)
         assert await running.admin("/healthz") == (200, "ok\n")
         assert await running.admin("/readyz") == (200, "ok\n")
-        status = running.operator.status()
+        status = await running.operator.status(EVERYTHING)
         assert [row["connected"] for row in status["nodes"]] == [True, False]
-        assert status["nodes"][0]["generationAcked"] == 1
+        assert status["nodes"][0]["generationApplied"] == 1
         assert status["policies"][0]["name"] == "broken"
         await eventually(lambda: running.operator.version.name.startswith("v1."))
         assert (await running.admin("/status"))[0] == 200

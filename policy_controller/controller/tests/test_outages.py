@@ -107,7 +107,7 @@ async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_a
 async def test_the_operator_is_not_ready_while_kinds_are_overdue() -> None:
     clock = FakeClock()
     operator = Operator(Settings(), clock)
-    assert len(operator.reasons_not_ready()) == len(DECIDING) + len(["no certificate"])
+    assert len(operator.reasons_not_ready()) == len(DECIDING) + len(["no certificate", "no settings"])
     operator.relister._listed_at = dict.fromkeys(Kind, clock.now())
     operator.relister.synced.set()
     operator.compile_loop.revision = 0

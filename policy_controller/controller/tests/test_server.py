@@ -189,7 +189,7 @@ async def test_a_node_that_does_not_read_is_dropped(served: Served) -> None:
     large = RuleSet.of("node-a", peer_sets=[PeerSet(content_name(NameKind.PEER_SET, ("large",)), peers)])
     async with node(served.door, "node-a"):
         await served.connected("node-a")
-        served.streams.desire("node-a", Desired.of(large, Stands()))
+        served.streams.desire("node-a", Desired.of(large, Stands(), 1))
         await eventually(lambda: served.streams.statuses()["node-a"].sent == 1)
         # One waits for the next review of the token, one for the write.
         await eventually(lambda: served.clock.sleepers == 2)

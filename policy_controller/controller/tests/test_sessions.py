@@ -36,7 +36,7 @@ from policy_controller.wire.messages import (
 def desired(number: int, pods: int = 1) -> Desired:
     """A state that differs from that of every other number."""
     name = content_name(NameKind.PEER_SET, (str(number),))
-    return Desired.of(RuleSet.of("node-a", peer_sets=[PeerSet(name)]), Stands(pods, 1, 1))
+    return Desired.of(RuleSet.of("node-a", peer_sets=[PeerSet(name)]), Stands(pods, 1, 1), number)
 
 
 def nack(generation: int, cause: NackCause = NackCause.KERNEL) -> Nack:
@@ -263,7 +263,7 @@ class NodeThatMisbehaves(RuleBasedStateMachine):
 
     @rule(rule_set=rule_sets(), pods=st.integers(1, 5))
     def desire(self, rule_set: RuleSet, pods: int) -> None:
-        self.wanted = Desired.of(rule_set, Stands(pods))
+        self.wanted = Desired.of(rule_set, Stands(pods), self.desires)
         self.desires += 1
         self.owed |= dict.fromkeys(self.noted, self.desires)
         self.noted.clear()

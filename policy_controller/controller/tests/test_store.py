@@ -210,14 +210,19 @@ def test_settings_of_the_cluster_are_part_of_its_state() -> None:
     store.subscribe(lambda: told.append(store.revision))
     before = store.cluster()
 
-    store.settle(ClusterSettings())
+    store.settle(ClusterSettings(), 0)
     assert (store.cluster(), told) == (before, [])
-    store.settle(ClusterSettings(Enforcement.OFF))
+    store.settle(ClusterSettings(), 3)
+    assert store.cluster() is before
+    assert store.stands() == Stands(pods=2, settings=3)
+    told.clear()
+    store.settle(ClusterSettings(Enforcement.OFF), 4)
     assert store.cluster().settings == ClusterSettings(Enforcement.OFF)
     assert store.cluster().pods == before.pods
     assert told == [store.revision]
-    store.settle(ClusterSettings())
+    store.settle(ClusterSettings(), 5)
     assert store.cluster() == before
+    assert store.stands() == Stands(pods=2, settings=5)
     assert len(told) == 2
 
 

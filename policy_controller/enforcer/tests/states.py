@@ -1,11 +1,13 @@
 """Small rule sets for tests of the enforcer: pods of one node, who of them is isolated, and by how many rules."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Final
 
 import nft_templates
 from compilers.model.faults import ObjectRef
+from compilers.model.settings import Enforcement
 from compilers.model.words import Direction, Protocol
 from compilers.nftables.base import Base, BaseSettings, base_tables
 from compilers.nftables.render import Tables, render, with_slots
@@ -74,6 +76,7 @@ WEB_ISOLATED: Final = rule_set([pod("web", ONE, WEB), pod("client", TWO)], [WEB]
 WEB_CHANGED: Final = rule_set(
     [pod("web", ONE, WEB_8080, OUT), pod("other", THREE, WEB_8080)], [WEB_8080, OUT], peers=THREE
 )
+SWITCHED_OFF: Final = replace(NOBODY_ISOLATED, enforcement=Enforcement.OFF)
 WEB_WAITING: Final = rule_set([pod("web", "", WEB), pod("client", TWO)], [WEB])
 WEB_SUCCEEDED: Final = rule_set([pod("later", ONE, WEB), pod("client", TWO)], [WEB])
 """Another pod has the addresses that web had."""

@@ -17,6 +17,7 @@ from policy_controller.enforcer.newcomers import NO_NEWCOMERS, Newcomers
 from policy_controller.enforcer.tests.states import (
     NOBODY_ISOLATED,
     OUT,
+    SWITCHED_OFF,
     WEB,
     WEB_ISOLATED,
     WEB_WAITING,
@@ -52,6 +53,8 @@ SINCE_100 = Waiting({"uid-web": 100.0})
         (ALLOW, Knowledge.CURRENT, WEB_WAITING, SINCE_100, 100, INGRESS),
         (ALLOW, Knowledge.STALE, WEB_WAITING, SINCE_100, 100, INGRESS),
         (DROP, Knowledge.STALE, WEB_WAITING, SINCE_100, 999, BOTH),
+        (DROP, Knowledge.STALE, SWITCHED_OFF, NOBODY, 0, NEITHER),
+        (DROP, Knowledge.CURRENT, SWITCHED_OFF, SINCE_100, 100, NEITHER),
     ],
 )
 def test_unknown_addresses_are_dropped_as_knowledge_waiting_pods_and_the_setting_say(

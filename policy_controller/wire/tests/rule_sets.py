@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compilers.model.block import merge
 from compilers.model.faults import ObjectRef
-from compilers.model.settings import ExistingConnections
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import (
@@ -96,14 +96,21 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
         for direction in Direction
     }
     taken = draw(st.lists(addresses, max_size=6, unique=True))
+    pods, legend = (
+        draw(_pods(taken, gates)),
+        draw(st.dictionaries(addresses, legend_entries, max_size=6)),
+    )
+    if draw(st.integers(0, 4)) == 4:
+        pods = [replace(pod, ingress=None, egress=None) for pod in pods]
+        return RuleSet.of(NODE, pods=pods, legend=legend, enforcement=Enforcement.OFF)
     return RuleSet.of(
         NODE,
         peer_sets=held_peers,
         port_sets=held_ports,
         block_sets=blocks,
         classes=[part for held in gates.values() for part in held],
-        pods=draw(_pods(taken, gates)),
-        legend=draw(st.dictionaries(addresses, legend_entries, max_size=6)),
+        pods=pods,
+        legend=legend,
     )
 
 

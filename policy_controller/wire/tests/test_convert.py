@@ -30,7 +30,7 @@ from policy_controller.wire.refused import Refused
 from policy_controller.wire.tests.rule_sets import addresses, rule_sets
 
 ended = st.frozensets(addresses, max_size=6)
-STANDS = Stands(pods=7, namespaces=(1 << 64) - 1, policies=0)
+STANDS = Stands(pods=7, namespaces=(1 << 64) - 1, policies=0, settings=9)
 
 
 def carried(value: OperatorMessage) -> OperatorMessage:
@@ -70,7 +70,7 @@ def test_equal_rule_sets_have_equal_bytes_whatever_their_parts_came_in(
         random.shuffle(listed)  # type: ignore[attr-defined]  # hypothesis types randoms() as something vaguer
     legend = list(rule_set.legend.items())
     random.shuffle(legend)  # type: ignore[attr-defined]  # as above
-    again = RuleSet.of(rule_set.node, legend=dict(legend), **parts)
+    again = RuleSet.of(rule_set.node, legend=dict(legend), enforcement=rule_set.enforcement, **parts)
     one, other = (
         encode_operator(SnapshotMessage(1, STANDS, value)).SerializeToString(deterministic=True)
         for value in (rule_set, again)
@@ -119,8 +119,10 @@ def test_a_state_is_behind_when_any_kind_known_on_both_sides_is_older() -> None:
         (Stands(1, 2, 2), Stands(2, 1, 1), True),
         (Stands(2, 1, 2), Stands(1, 2, 1), True),
         (Stands(2, 2, 1), Stands(1, 1, 2), True),
-        (Stands(0, 0, 0), Stands(9, 9, 9), False),
-        (Stands(9, 9, 9), Stands(0, 0, 0), False),
+        (Stands(1, 1, 1, 1), Stands(1, 1, 1, 2), True),
+        (Stands(1, 1, 1, 2), Stands(1, 1, 1, 1), False),
+        (Stands(0, 0, 0, 0), Stands(9, 9, 9, 9), False),
+        (Stands(9, 9, 9, 9), Stands(0, 0, 0, 0), False),
     ]
     for mine, theirs, behind in cases:
         assert mine.is_behind(theirs) is behind, (mine, theirs)

@@ -281,6 +281,16 @@ BROKEN_SNAPSHOTS: list[tuple[str, Callable[[pb.Snapshot], object], str]] = [
         lambda it: it.legend[0].ClearField("uid"),
         r"legend\[0\].uid: is not a uid",
     ),
+    (
+        "enforcement unknown",
+        lambda it: it.MergeFromString(b"\x60\x02"),
+        "enforcement: 2 is not a value",
+    ),
+    (
+        "off, with classes",
+        lambda it: set_to(it, enforcement=pb.POLICY_ENFORCEMENT_OFF),
+        "enforcement: is off, and yet there are classes",
+    ),
     ("half an ended address", lambda it: set_to(it.ended, ipv4=b"123"), "ended: IPv4: 3 bytes"),
     (
         "long workload",
@@ -329,6 +339,11 @@ BROKEN_DELTAS: list[tuple[str, Callable[[pb.Delta], object], str]] = [
         "ended addresses unsorted",
         lambda it: set_to(it.ended, ipv4=b"22221111"),
         "ended: IPv4: entries repeat or",
+    ),
+    (
+        "enforcement unknown",
+        lambda it: it.MergeFromString(b"\xa0\x01\x02"),
+        "enforcement: 2 is not a value",
     ),
     ("removed legend", lambda it: set_to(it.removed_legend, ipv4=b"1"), "removed_legend: IPv4: 1 bytes"),
 ]

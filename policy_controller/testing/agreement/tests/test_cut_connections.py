@@ -186,9 +186,9 @@ def by_annotation(cast: Cast) -> Iterator[None]:
 
 @pytest.fixture
 def by_settings(cast: Cast) -> Iterator[None]:
-    cast.path.store.settle(ClusterSettings(existing_connections=ExistingConnections.CUT))
+    cast.path.store.settle(ClusterSettings(existing_connections=ExistingConnections.CUT), 0)
     yield
-    cast.path.store.settle(ClusterSettings())
+    cast.path.store.settle(ClusterSettings(), 0)
 
 
 @pytest.mark.parametrize(
