@@ -17,6 +17,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import count
 from typing import Final, Protocol, Self
@@ -56,14 +57,15 @@ EXPECTED: Final = 1
 """IPS_EXPECTED: of a connection that another one announced (FTP's data), which stands with that one."""
 TUPLE_IP, TUPLE_PROTOCOL = 1, 2
 """CTA_TUPLE_IP, CTA_TUPLE_PROTO; what the former holds are addresses, source and destination."""
-PROTOCOL, SOURCE_PORT, DESTINATION_PORT = 1, 2, 3
-"""CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT; of whatever has ports."""
+PROTOCOL, SOURCE_PORT = 1, 2
+"""CTA_PROTO_NUM, CTA_PROTO_SRC_PORT; the latter of whatever has ports."""
 NUMBER: Final = struct.Struct(">I")
 PORT: Final = struct.Struct(">H")
-NO_PORT: Final = bytes(PORT.size)
 WIDTH4: Final = 4
 """Bytes of an IPv4 address."""
 TUPLES: Final = (TUPLE_ORIGINAL, TUPLE_REPLY)
+NAMING: Final = (TUPLE_ORIGINAL, ZONE)
+"""What names an entry, or another of the same tuple in either direction."""
 MOST_SEARCHED: Final = 32
 """With more addresses, taking every entry apart costs less than a search, which tries each address at each byte."""
 LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
@@ -176,7 +178,7 @@ class _Netlink:
 
     def entries(self, wanted: frozenset[bytes]) -> Iterator[bytes]:
         """Entries that hold one of the packed addresses, each as the body of the message that deletes it."""
-        return (_named(body, (TUPLE_ORIGINAL, ID, ZONE)) for body in self.holding(wanted))
+        return map(_named, self.holding(wanted))
 
     def holding(self, wanted: frozenset[bytes]) -> Iterator[bytes]:
         """The same, as the kernel tells of them."""
@@ -214,31 +216,46 @@ class _Netlink:
                 return
 
 
-def _named(body: bytes, kinds: Iterable[int]) -> bytes:
-    """What names an entry to the kernel: these of its attributes."""
+def _named(body: bytes) -> bytes:
+    """What names an entry to the kernel, and no other that takes its place."""
     parts = dict(attributes(body, GENERIC.size))
-    return body[: GENERIC.size] + b"".join(_attribute(kind, parts[kind]) for kind in kinds if kind in parts)
+    named = ((kind, parts[kind]) for kind in (TUPLE_ORIGINAL, ID, ZONE) if kind in parts)
+    return body[: GENERIC.size] + b"".join(_attribute(*one) for one in named)
 
 
 def _entry(body: bytes) -> Entry | None:
     """What is told of an entry; None for one that stands with another."""
-    parts = dict(attributes(body, GENERIC.size))
-    (status,) = NUMBER.unpack(parts.get(STATUS_BITS, bytes(NUMBER.size)))
-    if status & EXPECTED:
-        return None
-    (source, _), protocol, source_port, _ = _tuple(parts[TUPLE_ORIGINAL])
-    (destination, _), _, destination_port, _ = _tuple(parts[TUPLE_REPLY])
+    name, ends = [body[: GENERIC.size]], []
+    for kind, content in attributes(body, GENERIC.size):
+        if kind in TUPLES:
+            ends.append(_source(content))
+        if kind in NAMING:
+            name.append(_attribute(kind, content))
+        if kind == STATUS_BITS:
+            if NUMBER.unpack(content)[0] & EXPECTED:
+                return None
+            # What is asked for comes before it, and much behind it.
+            break
+    (source, protocol, source_port), (destination, _, destination_port) = ends
     flow = Flow(_address(source), _address(destination), protocol, source_port, destination_port)
-    return Entry(flow, _named(body, (TUPLE_ORIGINAL, ZONE)))
+    return Entry(flow, b"".join(name))
 
 
-def _tuple(content: bytes) -> tuple[list[bytes], int, int, int]:
-    """Packed addresses, protocol and ports of a tuple: source before destination."""
-    parts = dict(attributes(content))
-    ends = [packed for _, packed in attributes(parts[TUPLE_IP])]
-    of_protocol = dict(attributes(parts[TUPLE_PROTOCOL]))
-    ports = (PORT.unpack(of_protocol.get(kind, NO_PORT))[0] for kind in (SOURCE_PORT, DESTINATION_PORT))
-    return ends, of_protocol[PROTOCOL][0], *ports
+def _source(content: bytes) -> tuple[bytes, int, int]:
+    """Of a tuple: where it comes from, the protocol, and the port where there is one."""
+    source, protocol, port = b"", 0, 0
+    for kind, part in attributes(content):
+        if kind == TUPLE_IP:
+            # It comes first.
+            _, source = next(attributes(part))
+        elif kind == TUPLE_PROTOCOL:
+            for what, value in attributes(part):
+                if what == PROTOCOL:
+                    protocol = value[0]
+                elif what == SOURCE_PORT:
+                    (port,) = PORT.unpack(value)
+                    break
+    return source, protocol, port
 
 
 def _own_addresses() -> frozenset[Address]:
@@ -248,6 +265,7 @@ def _own_addresses() -> frozenset[Address]:
     return frozenset(ip_address(text) for text in held if text)
 
 
+@lru_cache(maxsize=1 << 16)
 def _address(packed: bytes) -> Address:
     return IPv4Address(packed) if len(packed) == WIDTH4 else IPv6Address(packed)
 
