@@ -68,17 +68,16 @@ def perhaps_closed(before: RuleSet | None, now: RuleSet) -> frozenset[Address]:
 
     None is a state of which nothing is known: then all of them.
     """
-    smaller = None if before is None else _smaller_sets(before, now)
+    cut = [pod for pod in now.pods.values() if pod.existing is ExistingConnections.CUT]
+    smaller = _smaller_sets(before, now) if cut and before is not None else None
 
     def may_be(pod: PodEntry) -> bool:
-        if pod.existing is not ExistingConnections.CUT:
-            return False
         if before is None or smaller is None or before.pods.get(pod.uid) != pod:
             return True
         classes = (now.classes[name] for name in (pod.ingress, pod.egress) if name is not None)
         return any(not smaller.isdisjoint(one.set_names) for one in classes)
 
-    return frozenset(address for pod in now.pods.values() if may_be(pod) for address in pod.addresses)
+    return frozenset(address for pod in cut if may_be(pod) for address in pod.addresses)
 
 
 def _smaller_sets(before: RuleSet, now: RuleSet) -> frozenset[str]:
@@ -86,12 +85,12 @@ def _smaller_sets(before: RuleSet, now: RuleSet) -> frozenset[str]:
     peers = {
         name
         for name, one in now.peer_sets.items()
-        if name in before.peer_sets and before.peer_sets[name].addresses - one.addresses
+        if name in before.peer_sets and not before.peer_sets[name].addresses <= one.addresses
     }
     ports = {
         name
         for name, one in now.port_sets.items()
-        if name in before.port_sets and before.port_sets[name].elements - one.elements
+        if name in before.port_sets and not before.port_sets[name].elements <= one.elements
     }
     return frozenset(peers | ports)
 

@@ -79,7 +79,9 @@ class Cutting:
     async def _catch_up(self) -> None:
         """Raises ConnectionsError or KernelError."""
         rule_set = self._now
-        addresses = frozenset[Address]() if rule_set is None else perhaps_closed(self._done, rule_set)
+        addresses = frozenset[Address]()
+        if rule_set is not None:
+            addresses = await asyncio.to_thread(perhaps_closed, self._done, rule_set)
         if rule_set is not None and addresses:
             # What is found from here on began before rules were in force that deny it, or is admitted by them.
             entries = await self._kernel.connections_of(addresses)
