@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from compilers.ruleset.digest import digest_of
-from policy_controller.clock import Clock, within
+from policy_controller.clock import Clock, wait_for, within
 from policy_controller.enforcer.disk import (
     TROUBLES,
     DiskTrouble,
@@ -73,6 +73,8 @@ class Saving:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saving")
         self._held: tuple[int, Stands] | None = None
         """Digest and versions of what the file holds; None when it holds nothing that is fit."""
+        self._off = False
+        """Whether the file says that enforcement is off."""
         self._refused = False
         self._trouble: str | None = None
         self._failing_since: float | None = None
@@ -106,7 +108,7 @@ class Saving:
             log.error("the saved rule set in %s is not used: it %s", self._place, error)
             return None
         if saved is not None:
-            self._held = (saved.digest, saved.stands)
+            self._held, self._off = (saved.digest, saved.stands), saved.rule_set.is_off
         return saved
 
     async def keep(self, committed: asyncio.Event, in_force: Callable[[], Generation | None]) -> None:
@@ -116,7 +118,20 @@ class Saving:
                 await committed.wait()
             committed.clear()
             await self.save(in_force())
-            await self._clock.sleep(self._pause())
+            await self._rest(committed, in_force)
+
+    async def _rest(self, committed: asyncio.Event, in_force: Callable[[], Generation | None]) -> None:
+        """Pause before the next write; the switch of the cluster is not waited with: who has thrown it counts on it."""
+        until, more = self._clock.now() + self._pause(), False
+        while (left := until - self._clock.now()) > 0:
+            await wait_for(committed, self._clock, left)
+            more = more or committed.is_set()
+            committed.clear()
+            held = in_force()
+            if held is not None and held.rule_set.is_off is not self._off and not self._failures:
+                break
+        if more:
+            committed.set()
 
     async def save(self, generation: Generation | None) -> None:
         """Write the generation, unless the file holds it. A failure is told."""
@@ -134,7 +149,7 @@ class Saving:
         else:
             if self._failures:
                 log.info("the rule set in force is saved again")
-            self._held = (generation.digest, generation.stands)
+            self._held, self._off = (generation.digest, generation.stands), generation.rule_set.is_off
             self._trouble, self._failing_since, self._failures = None, None, 0
             self._took = self._clock.now() - begin
             self._metrics.saved(self._took, size)

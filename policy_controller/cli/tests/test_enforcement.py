@@ -1,6 +1,7 @@
 """policyctl enforcement: what is written, what is waited for, and what the exit code says."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from compilers.model.settings import CONFIG_MAP
 from policy_controller.cli.main import main
 from policy_controller.cli.tests.installed import MAY_FORWARD, MAY_LIST, NAMESPACE, installed
+from policy_controller.cli.tests.test_pages_followed import blocks
 from policy_controller.cli.tests.test_status import NACK, connected, status
 from policy_controller.controller.tests import enforcers, objects
 from policy_controller.controller.tests.objects import new
@@ -20,6 +22,7 @@ from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import ScriptedNode, node
 from policy_controller.testing.api_server import ApiServer
 
+WITHIN: Final = 15.0
 OFF: Final = {"settings": {"enforcement": "off", "existingConnections": "keep"}}
 ENFORCED: Final = {"settings": {"enforcement": "enforced", "existingConnections": "keep"}}
 MAY_SWITCH: Final = (
@@ -140,7 +143,7 @@ async def town(folder: Path, deaf: set[str]) -> AsyncIterator[tuple[ApiServer, t
 
 async def test_the_switch_is_thrown_on_every_node_and_back_and_other_keys_stay(tmp_path: Path) -> None:
     async with town(tmp_path, set()) as (server, flags):
-        for number, state in enumerate(("off", "off", "enforced", "off")):
+        for number, state in enumerate(("off", "off", "enforced")):
             done = await run(state, *flags)
             assert (done.exit_code, f"2 of 2 nodes have {state} in force" in done.output) == (0, True), (
                 done.output
@@ -149,9 +152,22 @@ async def test_the_switch_is_thrown_on_every_node_and_back_and_other_keys_stay(t
             if number == 0:
                 held = server.get("ConfigMap", CONFIG_MAP, NAMESPACE)
                 server.apply({**held, "data": held["data"] | {"existingConnections": "cut"}})
-        assert data(server) == {"enforcement": "off", "existingConnections": "cut"}
+        assert data(server) == {"enforcement": "enforced", "existingConnections": "cut"}
         shown = await run(*flags)
-        assert (shown.exit_code, "enforcement is off" in shown.output) == (0, True)
+        assert (shown.exit_code, "enforcement is enforced" in shown.output) == (0, True)
+
+
+async def test_the_lines_of_the_page_do_the_same_with_kubectl(tmp_path: Path, kubectl: Path) -> None:
+    off, back = blocks("switch.md", "With kubectl")
+    words = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
+    async with town(tmp_path, set()) as (server, flags):
+        for script, state in ((off, "off"), (back, "enforced")):
+            shell = await asyncio.create_subprocess_exec("sh", "-e", "-c", script, env=os.environ | words)
+            assert await shell.wait() == 0
+            assert data(server) == {"enforcement": state}
+            async with asyncio.timeout(WITHIN):
+                while f"2 of 2 nodes have {state} in force" not in (await run(*flags)).output:
+                    pass
 
 
 async def test_a_node_that_does_not_apply_it_is_named_when_time_is_up(tmp_path: Path) -> None:

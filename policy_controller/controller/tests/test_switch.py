@@ -1,16 +1,22 @@
 """The switch, from the API server to a node's stream, whole: written once, in force on every node, and back."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from compilers.model.settings import CONFIG_MAP, Enforcement
+from policy_controller.clock import SystemClock
 from policy_controller.controller.cluster_settings import OFF
+from policy_controller.controller.operator import Operator
+from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests.objects import allow_from, new, pod, policy
 from policy_controller.controller.tests.running import Running, operator_of
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
+from policy_controller.testing.api_server.faults import Fault, Faults, Refuse, Requests, Verb
 from policy_controller.testing.credentials import NAMESPACE
+from policy_controller.wire.channel import HostPort
 from policy_controller.wire.messages import DeltaMessage, SnapshotMessage
 
 
@@ -90,6 +96,32 @@ async def test_an_operator_that_starts_while_off_never_says_anything_else(
         server.delete("ConfigMap", CONFIG_MAP, NAMESPACE)
         await one.apply()
         assert one.rule_set.isolates
+
+
+async def test_nothing_is_compiled_before_the_settings_are_known(
+    server: ApiServer, faults: Faults, tmp_path: Path
+) -> None:
+    populate(server)
+    write(server, enforcement="off")
+    faults.begin(Fault(Refuse(503), Requests(frozenset({Verb.GET}), "configmaps")))
+    kubeconfig, anywhere, stop = tmp_path / "kubeconfig", HostPort("127.0.0.1", 0), asyncio.Event()
+    kubeconfig.write_text(server.kubeconfig())
+    settings = Settings(kubeconfig=str(kubeconfig), listen=anywhere, health=anywhere, admin=anywhere)
+    operator = Operator(settings, SystemClock())
+    compiled: list[Enforcement] = []
+    operator.compile_loop.subscribe(lambda _: compiled.append(operator.store.settings.enforcement))
+    running = asyncio.create_task(operator.run(stop, lambda: None))
+    try:
+        await eventually(operator.relister.synced.is_set)
+        await eventually(lambda: operator.cluster_settings.failures > 1)
+        assert compiled == []
+        assert any("settings of the cluster" in str(reason) for reason in operator.reasons_not_ready())
+        faults.clear()
+        await eventually(lambda: compiled != [])
+        assert set(compiled) == {Enforcement.OFF}
+    finally:
+        stop.set()
+        await running
 
 
 async def test_a_word_that_nobody_knows_switches_nothing(server: ApiServer, tmp_path: Path) -> None:

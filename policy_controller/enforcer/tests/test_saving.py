@@ -5,7 +5,7 @@ import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import pytest
@@ -13,10 +13,16 @@ import pytest
 from compilers.ruleset.digest import digest_of
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.metrics import Metrics
-from policy_controller.enforcer.saving import NAME, Saving
+from policy_controller.enforcer.saving import NAME, PAUSE_SECONDS, Saving
 from policy_controller.enforcer.session import Generation
 from policy_controller.enforcer.tests.operator_double import until
-from policy_controller.enforcer.tests.states import NOBODY_ISOLATED, NODE, WEB_CHANGED, WEB_ISOLATED
+from policy_controller.enforcer.tests.states import (
+    NOBODY_ISOLATED,
+    NODE,
+    SWITCHED_OFF,
+    WEB_CHANGED,
+    WEB_ISOLATED,
+)
 from policy_controller.testing.clock import FakeClock
 from policy_controller.testing.fake_disk import FakeDisk
 from policy_controller.wire.messages import SnapshotMessage, Stands
@@ -121,6 +127,22 @@ async def test_a_change_is_saved_at_once_and_those_that_follow_soon_together() -
         assert file.writes() == 2
         file.commit(50, WEB_ISOLATED)
         await file.holds(50)
+
+
+async def test_the_switch_of_the_cluster_is_saved_at_once() -> None:
+    file = File()
+    async with keeping(file):
+        file.commit(1, WEB_ISOLATED)
+        await file.holds(1)
+        file.commit(2, SWITCHED_OFF)
+        await file.holds(2)
+        # What follows it has time again.
+        file.commit(3, replace(SWITCHED_OFF, pods={}))
+        await file.clock.advance(PAUSE_SECONDS - 0.1)
+        assert file.writes() == 2
+        file.commit(4, WEB_CHANGED)
+        await file.holds(4)
+        assert file.writes() == 3
 
 
 async def test_a_write_that_takes_long_is_followed_by_a_long_pause() -> None:

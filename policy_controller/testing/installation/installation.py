@@ -20,11 +20,13 @@ from typing import Any, Final, Self, TypeVar
 import nft_templates
 from compilers.compile.compiler import Compiler
 from compilers.model.cluster import Cluster
+from compilers.model.settings import CONFIG_MAP, DEFAULTS, ClusterSettings
 from compilers.nftables.base import Base, BaseSettings, base_tables
 from compilers.nftables.render import render
 from compilers.parse.field import Origin, Parsed
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
 from compilers.parse.policy import parse_policy
+from compilers.parse.settings import parse_settings
 from policy_controller.testing.agreement.kernels import Kernels
 from policy_controller.testing.installation.api import Api
 from policy_controller.testing.installation.manifests import manifests
@@ -267,7 +269,19 @@ async def stored_cluster(api: Api) -> Cluster:
         _read(parse_pod, await api.list("Pod")),
         _read(parse_policy, await api.list("NetworkPolicy")),
         _read(parse_node, await api.list("Node")),
+        settings=_settings(await api.list("ConfigMap")),
     )
+
+
+def _settings(config_maps: Iterable[Json]) -> ClusterSettings:
+    for tree in config_maps:
+        metadata = tree["metadata"]
+        if (metadata["namespace"], metadata["name"]) == (NAMESPACE, CONFIG_MAP):
+            found = parse_settings(tree, Origin.API)
+            if found.value is None:
+                raise InstallationError(f"the settings of the cluster are wrong: {found.faults}")
+            return found.value
+    return DEFAULTS
 
 
 def without_own_pods(cluster: Cluster) -> Cluster:

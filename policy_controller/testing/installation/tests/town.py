@@ -16,11 +16,13 @@ from compilers.evaluate.decision import Verdict
 from compilers.evaluate.judge import judge
 from compilers.evaluate.traffic import traffic_between
 from compilers.model.cluster import Cluster
+from compilers.model.settings import CONFIG_MAP
 from compilers.model.words import Protocol
 from policy_controller.testing.installation.installation import (
     Installation,
     stored_cluster,
 )
+from policy_controller.testing.installation.settings import NAMESPACE as INSTALLED
 from policy_controller.testing.laboratory import Laboratory, NetworkKind, Pod
 from policy_controller.testing.probe import (
     ContinuousProbing,
@@ -109,12 +111,26 @@ class Town:
         """Change whom db admits on a port that nobody probes: its class is another afterwards."""
         await self.api.patch("NetworkPolicy", NAMESPACE, "into-db", {"spec": _into_db(app)["spec"]})
 
-    async def probing(self) -> ContinuousProbing:
+    async def switch(self, enforcement: str) -> None:
+        """Write into the ConfigMap of the cluster's settings whether policies are enforced."""
+        metadata = {"namespace": INSTALLED, "name": CONFIG_MAP}
+        data = {"enforcement": enforcement}
+        await self.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+    async def pairs(self) -> tuple[Pair, ...]:
         """Every pair of the first pods in both families, by TCP or by UDP, with what the evaluator expects."""
-        cluster = await self.cluster()
-        pods = [self.laboratory.pods[name] for name in PODS]
-        listeners = [Listener(pod.namespace, pod.name, (TCP_PORT,), (UDP_PORT,)) for pod in pods]
-        return ContinuousProbing(listeners, _pairs(cluster, pods))
+        return tuple(_pairs(await self.cluster(), self._first()))
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """What they listen on."""
+        return tuple(Listener(pod.namespace, pod.name, (TCP_PORT,), (UDP_PORT,)) for pod in self._first())
+
+    async def probing(self) -> ContinuousProbing:
+        """All of these pairs, probed without a pause."""
+        return ContinuousProbing(self.listeners(), await self.pairs())
+
+    def _first(self) -> list[Pod]:
+        return [self.laboratory.pods[name] for name in PODS]
 
 
 def _pairs(cluster: Cluster, pods: list[Pod]) -> Iterator[Pair]:
