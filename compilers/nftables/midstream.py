@@ -10,13 +10,14 @@ from typing import Final
 from compilers.model.words import PROTOCOLS, Protocol
 from compilers.nftables.base import TABLE
 from compilers.nftables.table import Element, TableName
-from compilers.nftables.transaction import AddElements, Transaction
+from compilers.nftables.transaction import AddElements, FlushSet, Transaction
 from compilers.nftables.words import TableFamily
 from compilers.ruleset.denial import Flow
 
 GATES: Final = TableName(TableFamily.INET, TABLE)
 TCP: Final = PROTOCOLS[Protocol.TCP].number
 UDP_LITE: Final = 136
+SETS: Final = ("cut4", "cut4tcp", "cut6", "cut6tcp")
 WITH_PORTS: Final = frozenset({*(words.number for words in PROTOCOLS.values()), UDP_LITE})
 
 
@@ -34,6 +35,11 @@ def remembering(flows: Iterable[Flow]) -> Transaction:
             AddElements(GATES, name, tuple(sorted(held, key=repr))) for name, held in sorted(elements.items())
         )
     )
+
+
+def forgetting() -> Transaction:
+    """The transaction after which nothing is remembered of what was cut."""
+    return Transaction(tuple(FlushSet(GATES, name) for name in SETS))
 
 
 def _set_of(flow: Flow) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
+from compilers.model.settings import ExistingConnections
 from compilers.model.words import Address
 from compilers.ruleset.denial import Denials, perhaps_closed
 from compilers.ruleset.rule_set import RuleSet
@@ -43,6 +44,8 @@ class Cutting:
         """Since when it has been, or an earlier one whose denials have not been cut yet."""
         self._done: RuleSet | None = None
         """Whatever this one denies has been cut."""
+        self._remembered = False
+        """Whether the kernel may remember something that was cut since this enforcer runs."""
         self._failures = 0
         self._lingering: ConnectionsError | KernelError | None = None
 
@@ -55,6 +58,7 @@ class Cutting:
         """Another rule set is in force from now on."""
         if self._now is self._done:
             self._since = self._clock.now()
+        self._remembered |= any(pod.existing is ExistingConnections.CUT for pod in rule_set.pods.values())
         self._now = rule_set
         self._changed.set()
 
@@ -90,6 +94,10 @@ class Cutting:
             self._metrics.connections_cut(count, self._clock.now() - self._since)
             level = logging.INFO if count else logging.DEBUG
             log.log(level, "cut %d connections of %d addresses, of %d", count, len(addresses), len(entries))
+        elif rule_set is not None and self._remembered and not rule_set.isolates:
+            # No gate is left that could deny what was cut.
+            await self._kernel.forget_cut()
+            self._remembered = False
         self._done = rule_set
 
     async def _cut(self, denied: Sequence[Entry], rule_set: RuleSet) -> int:

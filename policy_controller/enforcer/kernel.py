@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from compilers.model.words import Address
 from compilers.nftables.base import TABLE, Base
 from compilers.nftables.lexer import ReadError
-from compilers.nftables.midstream import remembering
+from compilers.nftables.midstream import forgetting, remembering
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.table import Table, TableName
@@ -185,6 +185,10 @@ class Kernel:
         # Before they are forgotten: with the next packet of a server the kernel would know the connection again.
         await self._in_thread(lambda: self._run("cut", remembering(entry.flow for entry in entries)))
         return await self._aside_of_rules(lambda: self._connections.cut(entries))
+
+    async def forget_cut(self) -> None:
+        """Whatever was cut may be taken up again. Raises KernelError."""
+        await self._in_thread(lambda: self._run("cut", forgetting()))
 
     async def residents(self) -> Residents:
         """Which addresses are on the node now. Raises OSError when that cannot be told."""

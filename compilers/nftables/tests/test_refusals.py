@@ -43,6 +43,7 @@ from compilers.nftables.transaction import (
     DeleteElements,
     DeleteSet,
     FlushChain,
+    FlushSet,
 )
 from compilers.nftables.words import ConntrackState, Field, InvalidNftError, KeyType, TableFamily
 
@@ -68,6 +69,7 @@ NAMED: list[Callable[[str], object]] = [
     jump,
     lambda name: AddChain(T, name),
     lambda name: FlushChain(T, name),
+    lambda name: FlushSet(T, name),
     lambda name: DeleteChain(T, name),
     lambda name: DeleteSet(T, name),
     lambda name: AddElements(T, name, (ONE,)),

@@ -13,7 +13,7 @@ import pytest
 from compilers.model.settings import ExistingConnections
 from compilers.model.words import Address
 from compilers.nftables.midstream import GATES
-from compilers.nftables.transaction import AddElements, Rejection, Transaction
+from compilers.nftables.transaction import AddElements, FlushSet, Rejection, Transaction
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.conntrack import Entry
 from policy_controller.enforcer.tests.operator_double import DEADLINE, until
@@ -93,7 +93,7 @@ class Watched(Refusing):
     def __init__(self) -> None:
         super().__init__()
         self.remembered: dict[str, int] = {}
-        self.barriers = 0
+        self.barriers = self.flushes = 0
 
     def run(self, transaction: Transaction) -> None:
         if self.refusals and not transaction.commands:
@@ -101,6 +101,9 @@ class Watched(Refusing):
         super().run(transaction)
         self.barriers += not transaction.commands
         for command in transaction.commands:
+            if isinstance(command, FlushSet):
+                self.flushes += 1
+                self.remembered.pop(command.name, None)
             if isinstance(command, AddElements) and command.table == GATES and command.name.startswith("cut"):
                 name = command.name
                 self.remembered[name] = self.remembered.get(name, 0) + len(command.elements)
@@ -176,6 +179,21 @@ async def test_a_peer_that_leaves_ends_its_connections_and_a_change_elsewhere_ma
         await one.delta(4, narrow, elsewhere)
         await one.clock.advance(60)
         assert one.connections.sought == [frozenset(map(ip_address, ONE.split()))] * 2
+
+
+async def test_nothing_is_remembered_of_what_was_cut_once_nobody_is_isolated() -> None:
+    async with cutting_node() as one:
+        assert isinstance(one.nft, Watched)
+        await cut(one, CLOSED)
+        await until(lambda: one.connections.held == LEFT)
+        assert one.nft.remembered
+        await one.delta(3, CLOSED, OPEN)
+        await until(lambda: not one.nft.remembered)
+        await one.delta(4, OPEN, WEB_ISOLATED)
+        await one.delta(5, WEB_ISOLATED, OPEN)
+        await one.clock.advance(60)
+        # Where nothing was cut there is nothing to forget.
+        assert one.nft.flushes == 4
 
 
 async def test_an_enforcer_that_starts_anew_cuts_what_the_one_before_it_did_not() -> None:

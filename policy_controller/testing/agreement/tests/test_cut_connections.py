@@ -21,6 +21,7 @@ from compilers.ruleset.denial import Flow
 from policy_controller.enforcer.conntrack import Conntrack
 from policy_controller.testing.agreement.tests.long_talks import (
     LONG,
+    WORD,
     End,
     Line,
     LongTalks,
@@ -166,6 +167,16 @@ async def all_heard(talks: LongTalks) -> None:
         await asyncio.sleep(0.02)
 
 
+async def heard_again(lines: list[Line]) -> None:
+    """Return when each has been heard, whoever says a word on it: of UDP nobody knows that it has ended."""
+    for line in lines:
+        before, deadline = line.heard, time.monotonic() + LONG
+        while line.heard == before:
+            assert time.monotonic() < deadline
+            line.mouth.send(WORD)
+            await asyncio.sleep(0.02)
+
+
 async def until(moment: float) -> None:
     await asyncio.sleep(max(0.0, moment - time.monotonic()))
 
@@ -233,6 +244,17 @@ async def test_denied_connections_end_and_admitted_ones_lose_nothing(
         await whole(talks, going_on)
         ended = [line for of, line in talks.lines() if denied(of, line)]
         last = max(line.last - in_force for line in ended)
+
+        cast.path.tell_no_policies(["tight"])
+        await cast.path.settled()
+        await heard_again(
+            # What the pod behind a Service says by itself is no answer of the Service.
+            [
+                line
+                for of, line in talks.lines()
+                if denied(of, line) and of.transport is Transport.UDP and of.way != "service"
+            ]
+        )
     record_property("lines of open connections that ended when denied", len(ended))
     record_property("lines of open connections that went on when admitted", len(going_on))
     record_property("milliseconds until the last denied word was heard", round(1000 * max(0.0, last)))
