@@ -56,7 +56,11 @@ def selected(app: str) -> dict[str, Any]:
 
 
 CLIENTS_GATE: Final = {**selected("client"), "policyTypes": ["Egress"], "egress": [{"ports": PORTS}]}
-SERVERS_GATE: Final = {**selected("server"), "policyTypes": ["Ingress"], "ingress": [{"ports": PORTS}]}
+SERVERS_GATE: Final = {
+    **selected("server"),
+    "policyTypes": ["Ingress"],
+    "ingress": [{"ports": PORTS}, {"from": [selected("client")]}],
+}
 WAYS: Final = ("near", "far", "service", "node")
 """To a pod of the same node, to one of the other, to that by a Service, and to the client's own node."""
 
@@ -185,6 +189,7 @@ async def until(moment: float) -> None:
 async def open_again(cast: Cast) -> AsyncIterator[None]:
     yield
     cast.path.tell_no_policies(["tight"])
+    cast.path.tell_pod(cast.client, "client")
     await cast.path.settled()
 
 
@@ -203,25 +208,30 @@ def by_settings(cast: Cast) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("spec", "ways", "chosen"),
+    ("gate", "ways", "chosen"),
     [
-        pytest.param(CLIENTS_GATE, WAYS, "by_settings", id="the client's gate"),
-        pytest.param(SERVERS_GATE, WAYS[:3], "by_annotation", id="the server's gate"),
+        pytest.param(CLIENTS_GATE, WAYS, "by_settings", id="a policy closes the client's gate"),
+        pytest.param(SERVERS_GATE, WAYS[:3], "by_annotation", id="a label closes the servers' gates"),
     ],
 )
 async def test_denied_connections_end_and_admitted_ones_lose_nothing(
     cast: Cast,
-    spec: dict[str, Any],
+    gate: dict[str, Any],
     ways: tuple[str, ...],
     chosen: str,
     request: pytest.FixtureRequest,
     record_property: Record,
 ) -> None:
     request.getfixturevalue(chosen)
+    if gate is SERVERS_GATE:
+        cast.path.tell_policies({"tight": gate})
     await cast.path.settled()
     async with long_talks(cast.specs(ways)) as talks:
         await all_heard(talks)
-        cast.path.tell_policies({"tight": spec})
+        if gate is SERVERS_GATE:
+            cast.path.tell_pod(cast.client, "somebody")
+        else:
+            cast.path.tell_policies({"tight": gate})
         await cast.path.settled()
         in_force = time.monotonic()
         await until(in_force + LIMIT + WATCHED)
@@ -235,7 +245,7 @@ async def test_denied_connections_end_and_admitted_ones_lose_nothing(
         untold = [
             f"{of}: {line.speaker.value} has {line.error}"
             for of, line in talks.lines()
-            if denied(of, line) and hears_of_it(cast, spec, of, line)
+            if denied(of, line) and hears_of_it(cast, gate, of, line)
             if line.error is None or line.error.errno not in ENDED
         ]
         assert not untold
