@@ -22,8 +22,8 @@ from policy_controller.cli.wait_command import Duration
 PAUSE_SECONDS: Final = 0.2
 AGAIN_SECONDS: Final = 1.0
 """Before an operator that is not reached is looked for again."""
-NOBODY: Final = "policy=/"
-"""Asks about no policy: there may be thousands, and only nodes are looked at here."""
+NO_POLICY: Final = "namespace="
+"""Asks about policies of no namespace: there may be thousands, and only nodes are looked at here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class Seen:
     def done(self) -> bool:
         """Whether the operator knows of it, and every node that is connected has it in force."""
         known = self.status.settings.enforcement == self.wanted
-        return known and all(self.has(node) for node in self.status.nodes if node.connected)
+        listed = bool(self.status.nodes) or not self.status.node_count
+        return known and listed and all(self.has(node) for node in self.status.nodes if node.connected)
 
     @property
     def everywhere(self) -> bool:
@@ -106,7 +107,7 @@ async def _looked(chosen: Enforcement | None, seconds: float, *, url: str | None
         nonlocal last
         while True:
             try:
-                last = Seen(read_status(await ask(f"/status?{NOBODY}")), chosen)
+                last = Seen(read_status(await ask(f"/status?{NO_POLICY}")), chosen)
             except Unreadable as fault:
                 raise NotReached(str(fault)) from fault
             left = until - loop.time()
@@ -130,7 +131,8 @@ def _lines(seen: Seen) -> Iterator[str]:
     status = seen.status
     for warning in status.warnings:
         yield f"warning: {warning}"
-    having = sum(seen.has(node) for node in status.nodes)
+    # Of very many nodes some are not listed: those that are as they should be.
+    having = sum(map(seen.has, status.nodes)) + status.node_count - len(status.nodes)
     yield f"enforcement is {status.settings.enforcement}; {having} of {status.node_count} nodes have {seen.wanted} in force"
     if seen.wanted != status.settings.enforcement:
         yield f"the operator has not taken over {seen.wanted}"

@@ -6,9 +6,13 @@ left alone. Knows nothing of terminals.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
+
+SCHEMA: Final = Path(__file__).parents[2] / "docs" / "schemas" / "status-v1.json"
+"""In a checkout."""
 
 
 class Unreadable(Exception):  # noqa: N818 - named for what it says
@@ -100,7 +104,8 @@ class Status(_Struct, frozen=True):
     """What the operator tells, `at` that time. `not_ready`: why nodes are not served what the cluster says; `warnings`: what else is amiss.
 
     The counts are of all there are, and of all policies that were asked about; the lists are by name,
-    and where there is more than they hold, those that are not well are in them.
+    and where there is more than they hold, those that are not well are in them. Who asks about policies by their names is
+    told of no nodes.
     """
 
     schema: Literal["status/v1"]
@@ -133,6 +138,11 @@ def read_status(body: bytes) -> Status:
         raise Unreadable(f"the operator's status cannot be read: {fault}") from fault
 
 
-def schema() -> dict[str, Any]:
-    """The document as a JSON Schema (2020-12)."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Status)}
+def schema() -> bytes:
+    """The document as a JSON Schema (2020-12), as it is written down."""
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Status)}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

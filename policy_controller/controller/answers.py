@@ -7,6 +7,7 @@ LIST that is asked for instead tells of its object; and the parts of metadata th
 (managedFields, and all annotations but one) never reach it.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -16,6 +17,8 @@ import kopf
 
 from compilers.model.settings import EXISTING_CONNECTIONS
 from policy_controller.controller.decoding import decoded, encoded, shallow
+from policy_controller.controller.kinds import KINDS, Kind
+from policy_controller.controller.signs import Signs
 
 LONGEST_LINE: Final = 16 << 20
 """Bytes of one event of a watch; etcd refuses objects of more than 1.5 MiB by default."""
@@ -29,6 +32,7 @@ METADATA: Final = frozenset(
 """What we read of an object's metadata."""
 WORDS: Final = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 """What of it must be a word, because kopf tells objects by them."""
+ERROR: Final = re.compile(rb'"type"\s*:\s*"ERROR"')
 OBJECT_EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
 
 
@@ -51,12 +55,13 @@ class Session(kopf.AiohttpSession):
 
     credentials: kopf.ConnectionInfo
     losses: Losses
+    signs: Signs
     aiohttp_session: aiohttp.ClientSession = field(init=False)
 
     @classmethod
-    def of(cls, credentials: kopf.ConnectionInfo, losses: Losses) -> "Session":
+    def of(cls, credentials: kopf.ConnectionInfo, losses: Losses, signs: Signs) -> "Session":
         """A session of these credentials."""
-        return cls(server=credentials.server, credentials=credentials, losses=losses)
+        return cls(server=credentials.server, credentials=credentials, losses=losses, signs=signs)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - what is not there is of any type
         if name != "aiohttp_session":
@@ -65,7 +70,7 @@ class Session(kopf.AiohttpSession):
             connector=aiohttp.TCPConnector(limit=0, ssl=self.credentials.as_ssl_context()),
             headers=self.credentials.as_http_headers(),
             proxy=self.credentials.proxy_url,
-            response_class=_responses(self.losses),
+            response_class=_responses(self.losses, self.signs),
         )
         object.__setattr__(self, name, opened)
         return opened
@@ -77,15 +82,25 @@ class Session(kopf.AiohttpSession):
         return hash(self.credentials)
 
 
-def _responses(losses: Losses) -> type[aiohttp.ClientResponse]:
+PLURALS: Final = {row.plural: kind for kind, row in KINDS.items()}
+
+
+def _responses(losses: Losses, signs: Signs) -> type[aiohttp.ClientResponse]:
     class Judged(aiohttp.ClientResponse):
         """An answer to kopf."""
 
         async def start(self, connection: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 - aiohttp does not export its type
+            kind = PLURALS.get(self.url.path.rpartition("/")[2])
+            if kind is not None:
+                signs.asked(kind)
             started = await super().start(connection)
-            if "watch" in self.url.query and self.status == 200:
+            watches = "watch" in self.url.query
+            if watches and kind is not None:
+                signs.answered(kind, self.status)
+            if watches and self.status == 200:
+                content = self.content if kind is None else Told(self.content, kind, signs)
                 # aiohttp reads nothing of such an answer by itself: kopf iterates over it.
-                self.content = Lines(self.content, losses)  # type: ignore[assignment] # what kopf asks of a stream
+                self.content = Lines(content, losses)  # type: ignore[assignment] # what kopf asks of a stream
             return started
 
         async def json(self, **_: object) -> Any:  # noqa: ANN401 - as aiohttp declares it
@@ -100,6 +115,30 @@ class Stream(Protocol):
     def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
         """What has arrived, in pieces of at most so many bytes."""
         ...
+
+
+class Told:
+    """The stream of a watch, whose being open and whose pieces are signs of life."""
+
+    def __init__(self, stream: Stream, kind: Kind, signs: Signs) -> None:
+        self._stream = stream
+        self._kind = kind
+        self._signs = signs
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as in Lines
+        return getattr(self._stream, name)
+
+    async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        """The pieces, as they are."""
+        self._signs.opened(self._kind)
+        try:
+            async for chunk in self._stream.iter_chunked(n):
+                # A server that only opens a watch to end it says why in it.
+                if not ERROR.search(chunk):
+                    self._signs.heard(self._kind)
+                yield chunk
+        finally:
+            self._signs.ended(self._kind)
 
 
 class Lines:

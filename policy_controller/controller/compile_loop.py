@@ -57,6 +57,11 @@ class CompileLoop:
         self._clock = clock
         self._debounce = debounce
         self._wake = asyncio.Event()
+        self._woken_at: float | None = None
+        """When the first change came that no round has begun with."""
+        self._round_since: float | None = None
+        self._begun = False
+        """Whether there is anything to compile."""
         self._last = Round(None)
         self._conflicts: frozenset[tuple[Address, frozenset[str]]] = frozenset()
         self._listeners: list[Callable[[float], None]] = []
@@ -86,22 +91,36 @@ class CompileLoop:
     def wake(self) -> None:
         """Something changed: the store, or who is connected."""
         self._wake.set()
+        if self._woken_at is None:
+            self._woken_at = self._clock.now()
 
     @property
     def failing(self) -> bool:
         """Whether the last round left a node, or all of them, with an older state than the cluster's."""
         return bool(self._last.failed) or (self.revision is not None and self._last.compiler is None)
 
+    def behind_seconds(self) -> float:
+        """For how long a round has been going on, or changes have been waiting for one; 0 when there is nothing to do."""
+        if not self._begun:
+            return 0.0
+        since = [moment for moment in (self._round_since, self._woken_at) if moment is not None]
+        return self._clock.now() - min(since) if since else 0.0
+
     async def run(self, *known: asyncio.Event) -> None:
         """Compile until cancelled, from when all of these are set: the store knows the whole cluster."""
         for event in known:
             await event.wait()
-        self._wake.set()
+        # What changed before could not be compiled.
+        self._woken_at = None
+        self.wake()
+        self._begun = True
         while True:
             await wait_for(self._wake, self._clock, RETRY_SECONDS if self.failing else None)
             await self._settled()
-            began = self._clock.now()
+            began = self._round_since = self._clock.now()
+            self._woken_at = None
             await self._round()
+            self._round_since = None
             for listener in self._listeners:
                 listener(self._clock.now() - began)
 

@@ -71,7 +71,15 @@ class Picture:
     nodes: Mapping[str, tuple[SessionStatus, Moments]]
     shut: Mapping[str, frozenset[ObjectRef]]
     closed: frozenset[ObjectRef]
-    _behind: dict[str, frozenset[ObjectRef]] = field(default_factory=dict)
+    _lagging: Mapping[ObjectRef, frozenset[str]] = field(init=False)
+    """The nodes that hold something else of a policy than they should."""
+
+    def __post_init__(self) -> None:
+        found: dict[ObjectRef, set[str]] = {}
+        for name, (status, _) in self.nodes.items():
+            for policy in lagging(status):
+                found.setdefault(policy, set()).add(name)
+        self._lagging = {policy: frozenset(names) for policy, names in found.items()}
 
     def standing(self, policy: ObjectRef) -> Standing:
         """Of a policy that there is. Raises KeyError for another."""
@@ -79,8 +87,7 @@ class Picture:
         told = None if self.compiler is None else self.compiler.nodes_of(policy)
         if told is None or written.revision > self.revision:
             return Standing(Stage.CLOSED if policy in self.closed else Stage.WAITING)
-        stale = (name for name in self.nodes if policy in self._lagging(name))
-        names = sorted({*told, *stale})
+        names = sorted({*told, *self._lagging.get(policy, ())})
         behind = tuple(self._found_behind(names, policy, written.revision))
         return Standing(
             self._stage(policy, names, behind),
@@ -118,16 +125,11 @@ class Picture:
             return "has not been told yet"
         if status.desired.rule_set.is_off:
             return "enforcement is off"
-        if status.in_force is not None and policy not in self._lagging(name):
+        if status.in_force is not None and name not in self._lagging.get(policy, ()):
             return None
         if status.last_nack is not None and status.last_nack.generation == status.sent:
             return f"refused generation {status.sent} ({status.last_nack.cause.value})"
         return "has not acknowledged it yet"
-
-    def _lagging(self, name: str) -> frozenset[ObjectRef]:
-        if name not in self._behind:
-            self._behind[name] = lagging(self.nodes[name][0])
-        return self._behind[name]
 
 
 def lagging(status: SessionStatus) -> frozenset[ObjectRef]:

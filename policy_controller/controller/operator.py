@@ -26,6 +26,7 @@ from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints, unread_choices
+from policy_controller.controller.doorbell import Doorbell
 from policy_controller.controller.enforced import Picture
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
@@ -37,7 +38,7 @@ from policy_controller.controller.identity.keeper import Keeper
 from policy_controller.controller.identity.metrics import IdentityCollector
 from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
 from policy_controller.controller.identity.source import CertificateSource
-from policy_controller.controller.kinds import Kind
+from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.metrics import (
     NodeEventsCollector,
     OperatorCollector,
@@ -48,16 +49,28 @@ from policy_controller.controller.node_events import NodeEvents
 from policy_controller.controller.relist import Relister
 from policy_controller.controller.server import EnforcementServer
 from policy_controller.controller.settings import Settings
+from policy_controller.controller.signs import Signs
 from policy_controller.controller.status import Condition, Question, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
 from policy_controller.controller.watches import Watches
+from policy_controller.wire.channel import HostPort
 
 log = logging.getLogger(__name__)
 
 WATCHES_SECONDS: Final = 120.0
 """How long a kind may go without a watch, though the API server answers, before only a restart can help."""
+SILENT_SECONDS: Final = 300.0
+"""How long a watch may give no sign of life, not even a question that is refused, though the API server answers LISTs."""
+COMPILE_SECONDS: Final = 600.0
+"""How long one round of compiling may take; the largest cluster takes some seconds, on a machine that has them."""
+DOOR_SECONDS: Final = 300.0
+"""How long nobody who connects may be answered."""
+UNWATCHED_SECONDS: Final = 60.0
+"""How long nobody may be telling of a kind that decides, before what is served is not called the cluster's state."""
+UNCOMPILED_SECONDS: Final = 60.0
+"""How long changes may wait for the compiler, before the same."""
 
 
 class PartEnded(RuntimeError):  # noqa: N818 - named for what it says
@@ -88,10 +101,12 @@ class Operator:
         self.handshakes = Handshakes()
         self.server = EnforcementServer(self.streams, self.reviewer, clock)
         self.server.subscribe(self.node_events.tampered)
+        self.signs = Signs(clock)
+        self.doorbell = Doorbell(clock)
         losses = Losses(unreadable=self.store.note_unreadable, gap=self.relister.request)
 
         async def login() -> kopf.AiohttpSession:
-            return Session.of(await api.connection(), losses)
+            return Session.of(await api.connection(), losses, self.signs)
 
         self.watches = Watches(lambda: registry(self.store, self.relister.request, login), clock)
         self.store.subscribe(self.compile_loop.wake)
@@ -139,11 +154,22 @@ class Operator:
         if missing is not None and listed is not None and listed - missing > WATCHES_SECONDS:
             # An API server that does not answer is no reason: a restart would only lose what is known.
             found.append(f"Only {self.watches.alive} of {len(Kind)} kinds are being watched.")
+        for kind in Kind:
+            answered = self.relister.last_listed(kind)
+            if answered is not None and answered - self.signs.last(kind) > SILENT_SECONDS:
+                found.append(f"The watch of {kind.value} objects has given no sign of life for long.")
+        found += [f"The LISTs of {kind.value} objects do not go on." for kind in self.relister.stuck()]
+        if self.compile_loop.behind_seconds() > COMPILE_SECONDS:
+            found.append(f"The compiler has not finished for {self.compile_loop.behind_seconds():.0f} s.")
+        if self.doorbell.unanswered_seconds() > DOOR_SECONDS:
+            found.append(
+                f"Nodes that connect have not been answered for {self.doorbell.unanswered_seconds():.0f} s."
+            )
         return found
 
     def reasons_not_ready(self) -> list[Trouble]:
         """Why nodes are not served the cluster's state; see health.Subject."""
-        found = self.relister.complaints()
+        found = [*self.relister.complaints(), *self._unwatched()]
         ends = self.identity.ends
         if not self.server.alive:
             found.append(
@@ -160,6 +186,9 @@ class Operator:
             and self.compile_loop.revision is None
         ):
             found.append(Trouble("Nothing has been compiled yet."))
+        elif self.compile_loop.behind_seconds() > UNCOMPILED_SECONDS:
+            seconds = self.compile_loop.behind_seconds()
+            found.append(Trouble(f"What changed has not been compiled for {seconds:.0f} s."))
         if self.compile_loop.failing:
             found.append(Trouble("The last state of the cluster does not compile."))
         return found
@@ -170,18 +199,27 @@ class Operator:
         choices = unread_choices(self.store)
         return [*self.cluster_settings.warnings, *choices, *([] if version is None else [Trouble(version)])]
 
+    def _unwatched(self) -> list[Trouble]:
+        found: list[Trouble] = []
+        for kind in sorted(DECIDING, key=lambda kind: kind.value):
+            seconds, status = self.signs.unwatched_seconds(kind), self.signs.refused(kind)
+            if seconds > UNWATCHED_SECONDS:
+                why = f": the API server answers {status}" if status else ""
+                found.append(Trouble(f"{kind.value} objects have not been watched for {seconds:.0f} s{why}."))
+        return found
+
     async def status(self, question: Question) -> dict[str, Any]:
         """The document of /status."""
         loop = self.compile_loop
         told = complaints(self.store, loop.without_room)
-        picture = Picture(
-            self.store.written(),
+        cluster, written = self.store.cluster(), self.store.written(question.policies or None)
+        moment = (
             loop.compiler,
             -1 if loop.revision is None else loop.revision,
             self.streams.glance(),
             loop.shut,
-            frozenset(one.policy.ref for one in told if one.closes),
         )
+        closed = frozenset(one.policy.ref for one in told if one.closes)
         condition = Condition(
             at=today(),
             synced=self.relister.synced.is_set(),
@@ -189,9 +227,12 @@ class Operator:
             not_ready=list(map(str, self.reasons_not_ready())),
             warnings=list(map(str, self.warnings())),
         )
+
+        def document() -> dict[str, Any]:
+            return status_document(cluster, Picture(written, *moment, closed), told, condition, question)
+
         # Thousands of policies on hundreds of nodes take a second, which others want as well.
-        cluster = self.store.cluster()
-        return await asyncio.to_thread(status_document, cluster, picture, told, condition, question)
+        return await asyncio.to_thread(document)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -222,7 +263,9 @@ class Operator:
             events=self.events,
             watches=self.watches,
         )
-        callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
+        callers = IdentityCollector(
+            self.server, self.reviewer, self.identity, self.handshakes, lambda: self.doorbell.answered
+        )
         switch = SettingsCollector(self.cluster_settings, self.store)
         metrics = new_registry(
             (collector, NodeEventsCollector(self.node_events), switch, callers), self.compile_loop
@@ -238,7 +281,7 @@ class Operator:
         await self.server.start(self._settings.listen, self.identity.certificate)
         try:
             # Serving goes on by itself.
-            await asyncio.Event().wait()
+            await self.doorbell.run(HostPort(self._settings.listen.host, self.server.port))
         finally:
             await self.server.stop()
 

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from policy_controller.clock import Clock, wait_for
+from policy_controller.clock import Clock, wait_for, within
 from policy_controller.controller.api import ClusterApi
 from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.seen import Seen
@@ -27,6 +27,10 @@ BACKOFF_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses after failures in a row; the last is repeated for ever. Each is lengthened by up to half by chance."""
 SETTLE_SECONDS: Final = 1.0
 """From the first sign of a gap to the LIST: the other watches have most likely begun anew as well."""
+LIST_SECONDS: Final = 900.0
+"""How long a whole LIST may take, of however many pages."""
+SLACK_SECONDS: Final = 120.0
+"""By so much the next step of a LIST may be late before only a restart can help."""
 OVERDUE_INTERVALS: Final = 3
 """So many intervals without a LIST of a kind are told as a trouble."""
 READ_AT_ONCE: Final = 200
@@ -67,6 +71,8 @@ class Relister:
         self._listed_at: dict[Kind, float] = {}
         self._last_failure: dict[Kind, Trouble] = {}
         self._older: dict[Kind, _Older] = {}
+        self._due: dict[Kind, float] = {}
+        """When the next step of each kind's LISTs must have been made."""
         self.synced = asyncio.Event()
         """Set once every kind that decides has been listed: before that, half of the policies would be taken for all."""
         self.repairs: Counter[tuple[Kind, str]] = Counter()
@@ -96,6 +102,15 @@ class Relister:
             if self.overdue(kind) or (kind in DECIDING and kind not in self._listed_at)
         ]
 
+    def stuck(self) -> tuple[Kind, ...]:
+        """Kinds whose LISTs do not go on, neither by an answer nor by a failure. An API server that is away is no reason."""
+        now = self._clock.now()
+        return tuple(kind for kind, due in self._due.items() if now - due > SLACK_SECONDS)
+
+    def last_listed(self, kind: Kind) -> float | None:
+        """When the API server last answered for a kind."""
+        return self._listed_at.get(kind)
+
     def request(self) -> None:
         """A watch began anew: events may have been lost."""
         if self.synced.is_set():
@@ -112,8 +127,10 @@ class Relister:
         requested = self._requested[kind]
         while True:
             await self._list(kind)
+            self._next_step(kind, self._interval)
             await wait_for(requested, self._clock, self._interval)
             if requested.is_set():
+                self._next_step(kind, SETTLE_SECONDS)
                 await self._clock.sleep(SETTLE_SECONDS)
                 requested.clear()
 
@@ -121,7 +138,8 @@ class Relister:
         attempt = 0
         while True:
             try:
-                await self._list_once(kind)
+                self._next_step(kind, LIST_SECONDS)
+                await within(self._clock, LIST_SECONDS, self._list_once(kind))
             except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does, it goes on
                 self.failures[kind] += 1
                 # An API server that cannot read an object names it.
@@ -129,10 +147,14 @@ class Relister:
                 pause = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
                 attempt += 1
                 log.warning("could not list %s, trying again in %.0f s: %r", kind.value, pause, fault)
+                self._next_step(kind, pause * 1.5)
                 await self._clock.sleep(pause * random.uniform(1.0, 1.5))  # noqa: S311 - spreads load, no secret
             else:
                 self._note_listed(kind)
                 return
+
+    def _next_step(self, kind: Kind, seconds: float) -> None:
+        self._due[kind] = self._clock.now() + seconds
 
     def _note_listed(self, kind: Kind) -> None:
         self._listed_at[kind] = self._clock.now()

@@ -65,11 +65,15 @@ def status_document(
     condition: Condition,
     question: Question = EVERYTHING,
 ) -> dict[str, Any]:
-    """Nodes that exist or are connected, and the policies asked about, by name; of many those that are not well."""
+    """Nodes that exist or are connected, and the policies asked about, by name; of many those that are not well.
+
+    Who asks about policies by name, asks again and again: nodes are then counted and not listed.
+    """
     names = {*cluster.nodes, *picture.nodes}
     nodes = [_node(name, picture.nodes.get(name)) for name in names]
     nodes.sort(key=lambda node: (node["connected"] and node["current"], node["name"]))
-    shown = sorted(nodes[:MOST_NODES], key=lambda node: str(node["name"]))
+    listed = [] if question.policies else nodes[:MOST_NODES]
+    shown = sorted(listed, key=lambda node: str(node["name"]))
     complaints = {complaint.policy.ref: complaint for complaint in told}
     asked = sorted(ref for ref in picture.written if question.asks(ref))
     standings = {ref: picture.standing(ref) for ref in asked}

@@ -234,11 +234,13 @@ class Store:
             policy.ref: policy for policy in self._values(Kind.POLICY, NetworkPolicy) if policy.ref in wanted
         }
 
-    def written(self) -> Mapping[ObjectRef, Written]:
-        """Every policy there is, by the name that the cluster state has for it."""
+    def written(self, keys: Iterable[Key] | None = None) -> Mapping[ObjectRef, Written]:
+        """Those of these policies that there are, or all, by the name that the cluster state has for them."""
+        shelf = self._shelves[Kind.POLICY]
+        entries = shelf.values() if keys is None else [shelf[key] for key in keys if key in shelf]
         return {
             entry.seen.value.ref: Written(entry.seen.value.uid, entry.identity.version, entry.revision)
-            for entry in self._shelves[Kind.POLICY].values()
+            for entry in entries
             if entry.seen is not None and isinstance(entry.seen.value, NetworkPolicy)
         }
 

@@ -83,17 +83,23 @@ class Conditions:
         self._metrics = metrics
         self._clock = clock
         self._missing: tuple[Finding, ...] | None = None
+        self._due: float | None = None
 
     @property
     def missing(self) -> tuple[Finding, ...]:
         """What was missing at the last look, in the order of `look`."""
         return self._missing or ()
 
+    def late_seconds(self) -> float:
+        """For how long what is said here has been older than it may be."""
+        return 0.0 if self._due is None else max(0.0, self._clock.now() - self._due)
+
     async def watch(self) -> None:
         """Look again and again. Never returns."""
         before: object = None
         news, looked = True, self._clock.now() - LINKS_SECONDS
         while True:
+            self._due = self._clock.now() + LOOK_SECONDS
             try:
                 sysctls, now = self._sysctls(), self._clock.now()
                 news = self._links.any() or news
@@ -104,6 +110,7 @@ class Conditions:
                 reason = plain(str(error))
                 self._say((Finding(Weight.NOT_READY, f"the node cannot be looked at: {reason}"),))
                 news = True
+            self._due = self._clock.now() + 2 * LOOK_SECONDS
             await self._clock.sleep(LOOK_SECONDS)
 
     def _say(self, missing: tuple[Finding, ...]) -> None:

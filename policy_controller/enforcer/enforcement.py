@@ -26,6 +26,7 @@ from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion, Pha
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.presence import Presence
 from policy_controller.enforcer.session import Generation, NotAcceptedError, Session, generation_of
+from policy_controller.enforcer.turn import Turn
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_operator
 from policy_controller.wire.messages import Hello, NackCause, NodeMessage, SnapshotMessage
@@ -84,7 +85,7 @@ class Enforcement:
         self._clock = clock
         self._metrics = metrics
         self._standing = Standing.found(render_empty(base))
-        self._turn = asyncio.Lock()
+        self._turn = Turn(clock)
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
         self._endings = Endings(kernel, clock, metrics)
@@ -114,6 +115,10 @@ class Enforcement:
     def lingering(self) -> ConnectionsError | KernelError | None:
         """Why connections that should have ended may go on, or None when none does."""
         return self._endings.lingering or self.cutting.lingering
+
+    def turn_seconds(self) -> float:
+        """For how long the one thing has been going on that is being put in force now; 0 when nothing is."""
+        return self._turn.held_seconds()
 
     def overdue(self) -> tuple[str, ...]:
         """Uids of pods that have had no address for longer than they may close unknown addresses."""

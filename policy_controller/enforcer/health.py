@@ -4,7 +4,7 @@ Knows the questions of kubelet and Prometheus. Changes nothing: what it is asked
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,10 +25,25 @@ from policy_controller.wire.refused import plain
 HUNG_SECONDS: Final = 120.0
 """A piece of kernel work that takes longer has hung; the largest table loads in a few seconds."""
 
-SLOW_SECONDS: Final = 10.0
-"""Beyond it what is in force may be far behind the operator's word."""
+SLOW_SECONDS: Final = 5.0
+"""Beyond it what is in force may be far behind the operator's word; the largest table loads in less."""
+
+LOST_SECONDS: Final = 900.0
+"""A step that has its retries in it is lost beyond: five attempts of two minutes each fit."""
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What must happen again and again: for how many seconds it has been late, and beyond how many only a restart helps.
+
+    A step that is late makes the node not ready after SLOW_SECONDS.
+    """
+
+    what: str
+    late: Callable[[], float]
+    lost: float
 
 
 class ListenError(Exception):
@@ -41,7 +56,7 @@ class Health:
 
     `look` examines the node's preconditions at every question, so that one that goes away at run time is seen.
     `meddling`: why somebody else decides what is in force (Tampering.trouble).
-    `tasks` are those without which the enforcer does nothing.
+    `tasks` are those without which the enforcer does nothing. `steps` are theirs: the first that is late is told.
     """
 
     enforcement: Enforcement
@@ -52,6 +67,7 @@ class Health:
     metrics: Metrics
     look: Callable[[], Awaitable[tuple[Finding, ...]]]
     tasks: Mapping[str, "asyncio.Task[Any]"]
+    steps: Sequence[Step]
 
     def not_alive(self) -> str | None:
         """Why a restart is needed."""
@@ -60,6 +76,9 @@ class Health:
                 return f"the task that has to {name} has ended"
         if self.kernel.busy_seconds() > HUNG_SECONDS:
             return f"the kernel has not answered for {self.kernel.busy_seconds():.0f} s"
+        for step in self.steps:
+            if step.late() > step.lost:
+                return f"{step.what} for {step.late():.0f} s"
         if not self.enforcement.adopted:
             # What the node had is in force before anybody hears that its enforcer lives.
             trouble = self.enforcement.trouble
@@ -77,6 +96,9 @@ class Health:
             return finding.sentence
         if self.kernel.busy_seconds() > SLOW_SECONDS:
             return f"the kernel has been busy for {self.kernel.busy_seconds():.0f} s"
+        for step in self.steps:
+            if step.late() > SLOW_SECONDS:
+                return f"{step.what} for {step.late():.0f} s"
         if self.enforcement.trouble is not None:
             return f"the kernel does not hold what it should: {plain(str(self.enforcement.trouble))}"
         meddling = self.meddling()
@@ -107,6 +129,17 @@ KNOWLEDGE_SENTENCES: Final[Mapping[Knowledge, str | None]] = {
     Knowledge.STALE: "what is in force is not the operator's last word: it stays in force until a later one is applied",
     Knowledge.CURRENT: None,
 }
+
+
+def steps_of(
+    enforcement: Enforcement, looked: Callable[[], float], compared: Callable[[], float]
+) -> tuple[Step, ...]:
+    """The steps of an enforcer; `looked`, `compared`: how late the looks at the node and at the tables are."""
+    return (
+        Step("what has been said is not in force yet", enforcement.turn_seconds, LOST_SECONDS),
+        Step("the node has not been looked at", looked, HUNG_SECONDS),
+        Step("the tables have not been compared with what they should be", compared, LOST_SECONDS),
+    )
 
 
 def application(health: Health) -> web.Application:

@@ -6,6 +6,7 @@ Knows how the parts are put together. Knows nothing of flags.
 import asyncio
 import logging
 import signal
+from collections.abc import Coroutine
 from random import SystemRandom
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from policy_controller.enforcer.conntrack import Connections
 from policy_controller.enforcer.disk import StateDirectory
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import Knowledge
-from policy_controller.enforcer.health import Health, serving
+from policy_controller.enforcer.health import Health, serving, steps_of
 from policy_controller.enforcer.interfaces import Link
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.late_interfaces import late_findings, until_late
@@ -67,15 +68,21 @@ async def live(
         SystemRandom(),
     )
 
+    parts: dict[str, asyncio.Task[Any]] = {}
+
     async def enforce() -> None:
         await enforcement.adopt(await saving.read())
+        work: dict[str, Coroutine[Any, Any, None]] = {
+            "keep the gates for unknown addresses": enforcement.keep_gates(),
+            "cut connections that are denied": enforcement.cutting.run(),
+            "hear of links": follow_links(enforcement.note_links),
+            "hear of others who change the tables": tampering.run(),
+            "save what is in force": saving.keep(enforcement.committed, lambda: session.in_force),
+            "follow the operator": follow(settings.way, enforcement, reach, reports, clock, SystemRandom()),
+        }
         async with asyncio.TaskGroup() as group:
-            group.create_task(enforcement.keep_gates())
-            group.create_task(enforcement.cutting.run())
-            group.create_task(follow_links(enforcement.note_links))
-            group.create_task(tampering.run())
-            group.create_task(saving.keep(enforcement.committed, lambda: session.in_force))
-            group.create_task(follow(settings.way, enforcement, reach, reports, clock, SystemRandom()))
+            for what, one in work.items():
+                parts[what] = group.create_task(one, name=what)
 
     detected = settings.pod_interfaces is None
 
@@ -100,7 +107,9 @@ async def live(
     for number in STOPS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     enforcing, stopping = asyncio.create_task(enforce()), asyncio.create_task(stop.wait())
-    tasks: list[asyncio.Task[Any]] = [enforcing, stopping, asyncio.create_task(conditions.watch())]
+    watching = asyncio.create_task(conditions.watch())
+    parts |= {"enforce": enforcing, "look at the node": watching}
+    tasks: list[asyncio.Task[Any]] = [enforcing, stopping, watching]
     if detected:
         tasks.append(asyncio.create_task(detect_again()))
     health = Health(
@@ -111,7 +120,8 @@ async def live(
         lambda: tampering.trouble,
         metrics,
         missing,
-        {"enforce": enforcing},
+        parts,
+        steps_of(enforcement, conditions.late_seconds, tampering.late_seconds),
     )
     try:
         async with serving(health, settings.listen):

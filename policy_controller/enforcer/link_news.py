@@ -36,9 +36,19 @@ async def follow_links(note: Callable[[], None]) -> None:
     with socket.socket(socket.AF_NETLINK, flags, socket.NETLINK_ROUTE) as news:
         news.bind((0, LINKS))
         loop = asyncio.get_running_loop()
-        loop.add_reader(news.fileno(), lambda: _read(news, held, note))
+        # What goes wrong in a callback would end nothing, and nobody would listen any more.
+        wrong: asyncio.Future[None] = loop.create_future()
+
+        def read() -> None:
+            try:
+                _read(news, held, note)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is raised below
+                if not wrong.done():
+                    wrong.set_exception(error)
+
+        loop.add_reader(news.fileno(), read)
         try:
-            await asyncio.Event().wait()
+            await wrong
         finally:
             loop.remove_reader(news.fileno())
 

@@ -57,6 +57,8 @@ class Tampering:
         """From when on there is reason to look."""
         self._wake = asyncio.Event()
         self._deaf: str | None = None
+        self._due: float | None = None
+        """When there is a look at the latest."""
         self._last = UNKNOWN
 
     @property
@@ -67,6 +69,10 @@ class Tampering:
         if self._pace.fights(self._clock.now()):
             return f"{self._last} changes the tables again and again: each time they are mended soon"
         return None
+
+    def late_seconds(self) -> float:
+        """For how long the tables should have been looked at."""
+        return 0.0 if self._due is None else max(0.0, self._clock.now() - self._due)
 
     async def run(self) -> None:
         """Listen and look, once the tables have been adopted. Never returns."""
@@ -116,6 +122,7 @@ class Tampering:
     async def _look(self) -> None:
         routine = self._next_routine()
         while True:
+            self._due = routine
             due = routine if self._wanted is None else min(routine, max(self._wanted, self._pace.due))
             await wait_for(self._wake, self._clock, max(0.0, due - self._clock.now()))
             self._wake.clear()

@@ -4,7 +4,7 @@ Knows names and labels. Labels are words of this package, never of callers.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -35,11 +35,14 @@ class IdentityCollector(Collector):
         reviewer: Reviewer,
         source: CertificateSource,
         handshakes: Handshakes,
+        own: Callable[[], int],
     ) -> None:
+        """`own`: how many handshakes the operator itself has begun with its door."""
         self._door = door
         self._reviewer = reviewer
         self._source = source
         self._handshakes = handshakes
+        self._own = own
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are now."""
@@ -64,7 +67,7 @@ class IdentityCollector(Collector):
         yield CounterMetricFamily(
             f"{PREFIX}_handshakes",
             "TLS handshakes that have begun; where no streams follow, clients do not trust the operator.",
-            value=self._door.handshakes,
+            value=self._door.handshakes - self._own(),
         )
         yield CounterMetricFamily(
             f"{PREFIX}_opened_streams", "Streams that anybody has opened.", value=self._door.opened

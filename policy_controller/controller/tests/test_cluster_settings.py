@@ -168,9 +168,15 @@ async def test_an_api_server_that_is_away_or_silent_takes_nothing_back() -> None
         # Not more often than after the longest pause.
         assert one.source.failures <= 300 / BACKOFF_SECONDS[-1] + len(BACKOFF_SECONDS)
         api.failure = None
+        await one.clock.advance(BACKOFF_SECONDS[-1])
+        assert one.warned() == OFF
         api.answering.clear()
+        asked = len(api.asked)
         await one.clock.advance(300)
         assert one.store.settings == SWITCHED_OFF
+        # A question that nobody answers is given up, and asked again.
+        assert len(api.asked) > asked + 5
+        assert "TimeoutError" in one.warned()
         api.answering.set()
         api.hold(8)
         # Whatever it waits for: a question that is given up, and the pause after it.

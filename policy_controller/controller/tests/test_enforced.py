@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Final
 
 import pytest
 
+from compilers.compile import Compiler
+from compilers.compile.compiler import Compiled
 from compilers.compile.room import CLASS
 from compilers.model.faults import ObjectRef
 from compilers.model.settings import ClusterSettings, Enforcement
@@ -17,6 +20,7 @@ from policy_controller.controller.moments import MOST_REMEMBERED
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.controller.tests.objects import Tree, allow_from, namespace, pod, policy
+from policy_controller.testing.generators import random_cluster
 from policy_controller.wire.messages import Ack, DeltaMessage, Nack, NackCause, SnapshotMessage
 
 NOON: Final = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -221,6 +225,31 @@ def test_a_policy_whose_pods_are_closed_for_want_of_room_is_closed_there(
         assert standing.behind[0] == Behind("node-1", "has no room for it: pods that it selects are closed")
 
 
+def test_what_was_not_compiled_yet_is_waited_for_whatever_it_was_before(site: Site) -> None:
+    site.put(Kind.POLICY, policy("web", {"podSelector": {"matchLabels": {"app": "none"}}}))
+    site.nodes("node-1", "node-2")
+    assert site.standing() == Standing(Stage.UNUSED)
+    site.put(Kind.POLICY, policy("web", WEB))
+    assert site.standing() == Standing(Stage.WAITING)
+
+
+def test_a_node_that_does_not_compile_is_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.put(Kind.POLICY, policy("web", WEB))
+    one, _ = site.nodes("node-1", "node-2")
+    compiled = Compiler.compiled
+
+    def fails(compiler: Compiler, name: str) -> Compiled:
+        if name == "node-2":
+            raise RuntimeError
+        return compiled(compiler, name)
+
+    monkeypatch.setattr(Compiler, "compiled", fails)
+    site.put(Kind.POLICY, policy("web", WEB | allow_from({"app": "db"}) | WEB))
+    site.compile()
+    site.acked(one)
+    assert site.standing().behind == (Behind("node-2", "has not been told yet"),)
+
+
 def test_of_many_changes_times_are_remembered_and_never_told_as_earlier(site: Site) -> None:
     site.put(Kind.POLICY, policy("web", WEB))
     one, two = site.nodes("node-1", "node-2")
@@ -257,3 +286,16 @@ def test_no_policy_is_in_force_while_enforcement_is_off(site: Site) -> None:
     assert [behind.node for behind in site.standing().behind] == ["node-2"]
     site.acked(two)
     assert site.standing().stage is Stage.ENFORCED
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_nodes_of_a_policy_are_those_whose_rule_sets_name_it(seed: int) -> None:
+    cluster = random_cluster(Random(seed))  # noqa: S311 - the same clusters in every run
+    compiler = Compiler(cluster)
+    named: dict[ObjectRef, set[str]] = {policy.ref: set() for policy in cluster.policies}
+    for node in {one.node for one in cluster.pods if one.node is not None}:
+        for part in compiler.node(node).classes.values():
+            for ref in part.policies:
+                named[ref].add(node)
+    assert {ref: set(compiler.nodes_of(ref) or ()) for ref in named} == named
+    assert compiler.nodes_of(ObjectRef("NetworkPolicy", "nowhere", "none")) is None

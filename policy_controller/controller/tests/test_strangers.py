@@ -50,7 +50,7 @@ def counts(served: Served) -> list[str]:
     """The metrics of who calls."""
     registry = CollectorRegistry()
     files = CertificateFiles(Path("/none"), Path("/none"), served.clock, served.today)
-    registry.register(IdentityCollector(served.server, served.reviewer, files, Handshakes()))
+    registry.register(IdentityCollector(served.server, served.reviewer, files, Handshakes(), lambda: 0))
     return generate_latest(registry).decode().splitlines()
 
 

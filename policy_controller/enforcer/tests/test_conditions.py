@@ -35,6 +35,8 @@ class Surroundings:
         self.found: tuple[Finding, ...] = ()
         self.looks = 0
         self.error: OSError | None = None
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     def any(self) -> bool:
         news, self.news = self.news, False
@@ -42,6 +44,7 @@ class Surroundings:
 
     async def look(self) -> tuple[Finding, ...]:
         self.looks += 1
+        await self.answering.wait()
         if self.error is not None:
             raise self.error
         return self.found
@@ -109,6 +112,20 @@ async def test_what_was_missing_at_the_start_is_not_said_again(caplog: pytest.Lo
     assert lab.conditions.missing == (OFF,)
     assert lab.counted(1)
     assert caplog.records == []
+
+
+async def test_a_look_that_does_not_end_is_late_until_it_does() -> None:
+    async with watching() as lab:
+        await lab.clock.advance(100)
+        assert lab.conditions.late_seconds() == 0.0
+        lab.around.answering.clear()
+        lab.around.news = True
+        await lab.clock.advance(LOOK_SECONDS)
+        await lab.clock.advance(60)
+        assert 59 < lab.conditions.late_seconds() <= 60
+        lab.around.answering.set()
+        await lab.clock.advance(LOOK_SECONDS)
+        assert lab.conditions.late_seconds() == 0.0
 
 
 async def test_a_node_that_cannot_be_looked_at_is_not_all_right() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from compilers.model.words import Address
+from policy_controller.enforcer import link_news
 from policy_controller.enforcer.link_news import follow_links
 from policy_controller.enforcer.residence import LinkedNamespaces, Residents
 from policy_controller.enforcer.tests.operator_double import DEADLINE
@@ -81,3 +82,22 @@ async def test_links_of_pods_that_come_and_go_are_news_and_links_that_go_down_ar
     await asyncio.to_thread(laboratory.remove_pod, pod)
     await asyncio.wait_for(news.wait(), DEADLINE)
     following.cancel()
+
+
+async def test_news_that_cannot_be_read_ends_the_listening_with_why(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that is dead and says nothing would leave new pods unknown."""
+    node = laboratory.nodes["node-a"]
+
+    def unreadable(_received: bytes, _held: dict[int, bytes]) -> bool:
+        raise ValueError("unreadable")
+
+    monkeypatch.setattr(link_news, "_differs", unreadable)
+    with inside(node.namespace):
+        following = asyncio.create_task(follow_links(asyncio.Event().set))
+        await asyncio.sleep(0)
+    pod = await asyncio.to_thread(laboratory.add_pod, node, "unreadable")
+    with pytest.raises(ValueError, match="unreadable"):
+        await asyncio.wait_for(following, DEADLINE)
+    await asyncio.to_thread(laboratory.remove_pod, pod)

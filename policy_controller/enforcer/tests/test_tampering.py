@@ -215,6 +215,16 @@ async def test_who_is_not_told_of_is_found_by_the_routine_look_and_called_unknow
         assert await one.reports.next() == Tampered("unknown", 0, tuple(TableFamily), 1, SAID_AT)
 
 
+async def test_a_look_that_does_not_come_is_late() -> None:
+    async with node() as one:
+        await one.pass_time(COMPARE_SECONDS / 2)
+        assert one.tampering.late_seconds() == 0.0
+        async with one.enforcement._turn:
+            await one.clock.advance(2 * COMPARE_SECONDS)
+            assert one.tampering.late_seconds() > COMPARE_SECONDS
+        await until(lambda: one.tampering.late_seconds() == 0.0)
+
+
 async def test_whoever_changes_them_again_and_again_is_undone_each_time_and_at_most_once_a_second() -> None:
     async with node() as one:
         for _ in range(2 * AT_ONCE):

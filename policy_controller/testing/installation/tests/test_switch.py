@@ -36,7 +36,7 @@ pytestmark = [
 WITHIN: Final = 10.0
 EVERY_MS: Final = 30.0
 AFTER_SECONDS: Final = 1.0
-"""How long denied pairs are watched once enforcement is in force again."""
+"""How long nodes without an operator are probed."""
 REFUSALS: Final = "packets of allowed pairs refused around the switch"
 
 
@@ -86,7 +86,7 @@ async def test_off_opens_what_was_denied_within_seconds_and_enforced_closes_it_a
                 closing = await all_changed(watches, Outcome.TIMED_OUT, since)
                 await town.in_force()
                 settled = time.monotonic()
-                await asyncio.sleep(AFTER_SECONDS)
+                await all_changed(watches, Outcome.TIMED_OUT, settled)
                 late = [one for watch in watches for one in watch.results if one.sent_at > settled]
                 # Only first packets are judged: what was opened meanwhile goes on.
                 assert (await talk.exchange()).outcome is Outcome.ACCEPTED
@@ -97,7 +97,7 @@ async def test_off_opens_what_was_denied_within_seconds_and_enforced_closes_it_a
     record_property("ms from enforced to the last denied pair closed", round(1000 * closing))
     record_property("packets at denied pairs once enforced again", len(late))
     assert {one.outcome for one in late} == {Outcome.TIMED_OUT}
-    assert len(late) > len(closed)
+    assert len(late) >= 3 * len(closed)
     assert tally.is_clean, tally
 
 

@@ -1,0 +1,65 @@
+"""Knocks at the operator's own door: whether whoever connects is still answered.
+
+Knows TLS and times. Knows nothing of gRPC: it goes as far as a handshake, which its core answers from threads of its own, and
+asks for a certificate as every handshake does. Nobody would notice otherwise: streams that are open go on without it.
+"""
+
+import asyncio
+import logging
+import ssl
+from typing import Final
+
+from policy_controller.clock import Clock, within
+from policy_controller.wire.channel import HostPort
+
+log = logging.getLogger(__name__)
+
+KNOCK_SECONDS: Final = 30.0
+"""Between two knocks."""
+ANSWER_SECONDS: Final = 10.0
+NEAR: Final = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}  # noqa: S104 - addresses that stand for all of them
+"""Where somebody who listens everywhere is found; gRPC listens on `::` for both families."""
+
+
+class Doorbell:
+    """Of one operator. Use from one event loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._unanswered_since: float | None = None
+        self.answered = 0
+        """Knocks that were answered: handshakes that nobody else began."""
+
+    def unanswered_seconds(self) -> float:
+        """For how long nobody has answered; 0 when the last knock was."""
+        since = self._unanswered_since
+        return 0.0 if since is None else self._clock.now() - since
+
+    async def run(self, address: HostPort) -> None:
+        """Knock there again and again. Ends only by cancellation."""
+        near = HostPort(NEAR.get(address.host, address.host), address.port)
+        while True:
+            await self._clock.sleep(KNOCK_SECONDS)
+            began = self._clock.now()
+            try:
+                await within(self._clock, ANSWER_SECONDS, _knock(near))
+            except (OSError, EOFError) as fault:
+                if self._unanswered_since is None:
+                    self._unanswered_since = began
+                    log.warning(
+                        "a connection to %s, where nodes are served, is not answered: %r", near, fault
+                    )
+            else:
+                self._unanswered_since = None
+                self.answered += 1
+
+
+async def _knock(address: HostPort) -> None:
+    """Raises OSError (TimeoutError and ssl.SSLError are some), EOFError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Whoever answers there is ourselves; whether clients may trust us they find out.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+    # Not closed in good order: whoever is stuck would not answer that either.
+    writer.transport.abort()
