@@ -291,20 +291,15 @@ class Enforcement:
         # What they had opened since they left is nobody's any more, nor the next owner's of the address.
         gone = self._stand(standing)
         ended |= frozenset() if candidate.rule_set.is_off else gone
-        ack = self._session.commit(candidate)
+        ack, rule_set = self._session.commit(candidate), candidate.rule_set
         self.committed.set()
-        self.cutting.note(candidate.rule_set)
+        self.cutting.note(rule_set)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
-        rule_set = candidate.rule_set
         self._metrics.in_force(candidate.number, rule_set, len(standing.waiting.since))
-        log.log(
-            logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG,
-            "generation %d is in force: %d pods, %d commands",
-            candidate.number,
-            len(rule_set.pods),
-            sum(phase.commands for phase in phases),
-        )
+        level = logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG
+        counts = candidate.number, len(rule_set.pods), sum(phase.commands for phase in phases)
+        log.log(level, "generation %d is in force: %d pods, %d commands", *counts)
         self._changed.set()
         return ack
 
