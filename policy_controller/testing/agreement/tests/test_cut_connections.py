@@ -190,6 +190,7 @@ async def open_again(cast: Cast) -> AsyncIterator[None]:
     yield
     cast.path.tell_no_policies(["tight"])
     cast.path.tell_pod(cast.client, "client")
+    cast.path.store.settle(ClusterSettings(), 0)
     await cast.path.settled()
 
 
@@ -201,10 +202,8 @@ def by_annotation(cast: Cast) -> Iterator[None]:
 
 
 @pytest.fixture
-def by_settings(cast: Cast) -> Iterator[None]:
+def by_settings(cast: Cast) -> None:
     cast.path.store.settle(ClusterSettings(existing_connections=ExistingConnections.CUT), 0)
-    yield
-    cast.path.store.settle(ClusterSettings(), 0)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +290,27 @@ async def test_connections_are_kept_unless_somebody_chose_otherwise_and_deleting
             if not denied(of, line) or of.speaker in (Speaker.SERVER, Speaker.BOTH)
         }
         assert alive == expected
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("killed_after", [0.0, 0.005, 0.01, 0.02, 0.04])
+async def test_an_enforcer_that_is_killed_while_it_cuts_leaves_nothing_to_its_successor_undone(
+    cast: Cast, killed_after: float
+) -> None:
+    async with long_talks(cast.specs(("near", "far"))) as talks:
+        cast.path.tell_policies({"tight": CLIENTS_GATE})
+        await cast.path.settled()
+        await all_heard(talks)
+        cast.path.store.settle(ClusterSettings(existing_connections=ExistingConnections.CUT), 0)
+        await asyncio.sleep(killed_after)
+        await cast.path.restart_enforcer("node-a")
+        await cast.path.settled()
+        in_force = time.monotonic()
+        await until(in_force + 2 * LIMIT)
+        assert not [
+            str(of) for of, line in talks.lines() if denied(of, line) and line.last > in_force + LIMIT
+        ]
+        await whole(talks, [(of, line) for of, line in talks.lines() if not denied(of, line)])
 
 
 def _forget_denied(cast: Cast) -> None:
