@@ -30,6 +30,7 @@ from pyroute2.netlink import (
     NLMSG_DONE,
     NLMSG_ERROR,
 )
+from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK
 from pyroute2.netlink.nfnetlink.nfctsocket import IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
 
@@ -259,9 +260,12 @@ def _source(content: bytes) -> tuple[bytes, int, int]:
 
 
 def _own_addresses() -> frozenset[Address]:
-    """Those of the node itself: what it opens meets no gate, since it is sent out and not forwarded."""
-    with IPRoute() as route:
-        held = [message.get("local") or message.get("address") for message in route.get_addr()]
+    """Those of the node itself: what it opens meets no gate, since it is sent out and not forwarded. Raises OSError."""
+    try:
+        with IPRoute() as route:
+            held = [message.get("local") or message.get("address") for message in route.get_addr()]
+    except NetlinkError as error:
+        raise OSError(error.code, os.strerror(error.code)) from error
     return frozenset(ip_address(text) for text in held if text)
 
 
