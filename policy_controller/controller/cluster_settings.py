@@ -100,8 +100,11 @@ class ClusterSettingsSource:
             await self._clock.sleep(POLL_SECONDS)
 
     def _fail(self, fault: Exception, pause: float) -> None:
-        log.warning("could not read %s, trying again in %.0f s: %r", self._place, pause, fault)
         words = plain(f"{type(fault).__name__}: {fault}")
+        # Once, and not for each attempt of an hour.
+        known = self._unread is not None and self._unread.cause == words
+        level = logging.DEBUG if known else logging.WARNING
+        log.log(level, "could not read %s, trying again in %.0f s: %s", self._place, pause, words)
         self._unread = Trouble(f"The settings of the cluster cannot be read: {self._stays()}.", words)
 
     def _note(self, tree: Tree | None) -> None:

@@ -157,7 +157,9 @@ async def test_before_the_first_answer_nothing_is_known_and_the_reason_is_told()
         assert one.store.settings == SWITCHED_OFF
 
 
-async def test_an_api_server_that_is_away_or_silent_takes_nothing_back() -> None:
+async def test_an_api_server_that_is_away_or_silent_takes_nothing_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     api = Saying()
     api.hold(7, enforcement="off")
     async with asking(api) as one:
@@ -167,6 +169,8 @@ async def test_an_api_server_that_is_away_or_silent_takes_nothing_back() -> None
         assert "enforcement off stays in force" in one.warned()
         # Not more often than after the longest pause.
         assert one.source.failures <= 300 / BACKOFF_SECONDS[-1] + len(BACKOFF_SECONDS)
+        warned = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert sum("could not read" in record.getMessage() for record in warned) == 1
         api.failure = None
         await one.clock.advance(BACKOFF_SECONDS[-1])
         assert one.warned() == OFF

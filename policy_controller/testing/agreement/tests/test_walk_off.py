@@ -20,7 +20,7 @@ from policy_controller.testing.agreement.tests.scene import BASE, Record
 from policy_controller.testing.agreement.walk import ClusterWalk
 from policy_controller.testing.generators import random_cluster, traffic_of
 
-CLUSTERS = 40
+CLUSTERS = 25
 """In each test."""
 CHOICES = st.randoms(use_true_random=False)
 LONG = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=CLUSTERS)
@@ -47,7 +47,7 @@ def test_evaluator_and_walk_allow_every_connection_while_off(record_property: Re
             seen[judge(cluster, traffic).verdict] += 1
 
     agree()
-    assert seen[Verdict.DENIED] > 200, "hardly any of it was denied before"
+    assert seen[Verdict.DENIED] > 100, "hardly any of it was denied before"
     record_property("connections allowed while off, evaluator == walk", seen.total())
     record_property("of them denied while enforced", seen[Verdict.DENIED])
 
