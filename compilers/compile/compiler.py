@@ -16,7 +16,7 @@ from compilers.compile.room import CLASS, MOST_PODS, NODE, WORDS, closed
 from compilers.compile.selection import NodePods, Picked, Selection
 from compilers.model.cluster import Cluster
 from compilers.model.faults import Fault, ObjectRef
-from compilers.model.settings import Enforcement
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Direction
 from compilers.ruleset.parts import PodEntry, PolicyClass
 from compilers.ruleset.rule_set import RuleSet
@@ -159,6 +159,10 @@ class Compiler:
             addresses=self._selection.addresses[place],
             ingress=names.get(Direction.INGRESS),
             egress=names.get(Direction.EGRESS),
+            # A pod that nobody isolates is denied nothing: its node need not hear of a choice.
+            existing=self._cluster.existing_connections_in(pod.namespace)
+            if names
+            else ExistingConnections.KEEP,
         )
 
 

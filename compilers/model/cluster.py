@@ -12,7 +12,7 @@ from typing import Final
 from compilers.model.faults import ObjectRef
 from compilers.model.policy import NetworkPolicy
 from compilers.model.port import NamedPort
-from compilers.model.settings import DEFAULTS, ClusterSettings
+from compilers.model.settings import DEFAULTS, ClusterSettings, ExistingConnections
 from compilers.model.words import Address
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -109,11 +109,15 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A core/v1 Namespace; the label with its name is always there (the API server sets it, so do we)."""
+    """A core/v1 Namespace; the label with its name is always there (the API server sets it, so do we).
+
+    `existing_connections` is what it chooses for its pods; None where it leaves that to the cluster.
+    """
 
     name: str
     labels: Mapping[str, str] = field(hash=False)
     uid: str = ""
+    existing_connections: ExistingConnections | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", dict(self.labels) | {NAME_LABEL: self.name})
@@ -214,6 +218,12 @@ class Cluster:
         """The namespace's labels; None when the namespace is not known, and then no namespaceSelector selects it."""
         namespace = self.namespaces.get(name)
         return None if namespace is None else namespace.labels
+
+    def existing_connections_in(self, name: str) -> ExistingConnections:
+        """What becomes of open connections of a namespace's pods that a change denies at one of their gates."""
+        namespace = self.namespaces.get(name)
+        chosen = None if namespace is None else namespace.existing_connections
+        return self.settings.existing_connections if chosen is None else chosen
 
 
 def _claim(pod: Pod) -> tuple[bool, str, str]:

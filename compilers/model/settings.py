@@ -26,6 +26,10 @@ class ExistingConnections(enum.Enum):
     CUT = "cut"
 
 
+EXISTING_CONNECTIONS: Final = "policy-controller.io/existing-connections"
+"""The annotation of a Namespace that chooses for its pods, whatever is chosen for the cluster."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """What holds for the whole cluster."""

@@ -26,7 +26,9 @@ from compilers.nftables.words import (
 
 LOG_PREFIX: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 RANGED: Final = frozenset({KeyType.IPV4, KeyType.IPV6, KeyType.SERVICE})
-SINGLE_WORDS: Final = frozenset({"local", "broadcast", "dnat"})
+SINGLE_WORDS: Final = frozenset({"local", "broadcast", "dnat", "reply", "syn"})
+BITS: Final = frozenset({KeyType.CONNTRACK_STATUS, KeyType.TCP_FLAG})
+"""Of these a packet has several at once, and one of them is enough: `!=` would compare them all."""
 
 
 def checked_scalar(what: str, key: KeyType, value: object) -> None:
@@ -133,8 +135,7 @@ def _checked_operand(field: Field, comparison: Comparison, operand: Operand) -> 
         case States():
             if key is not KeyType.CONNTRACK or comparison is not Comparison.EQUAL:
                 raise InvalidNftError(field.value, "states are matched by `ct state` and without !=")
-        case _ if key is KeyType.CONNTRACK_STATUS and comparison is not Comparison.EQUAL:
-            # A connection has several: `!=` compares them all at once.
+        case _ if key in BITS and comparison is not Comparison.EQUAL:
             raise InvalidNftError(field.value, "is matched without !=")
         case AnonymousSet() if field is Field.ORIGINAL_PORT:
             raise InvalidNftError(field.value, "nft lists a set of them without its types")
@@ -270,6 +271,11 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Reset:
+    """`reject with tcp reset`: the sender of a TCP packet is told that its connection has ended; the packet is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddToSet:
     """`add @name { FIELD [. FIELD] }`: remember the packet's key in a set of kind REMEMBERING."""
 
@@ -290,4 +296,4 @@ class Unreadable:
     text: str
 
 
-Expression = Match | VerdictMap | Verdict | Counter | Limit | Log | AddToSet | Unreadable
+Expression = Match | VerdictMap | Verdict | Counter | Limit | Log | Reset | AddToSet | Unreadable

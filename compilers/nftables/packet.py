@@ -11,6 +11,7 @@ from typing import Final
 
 from compilers.nftables.words import ConntrackState, Field, InvalidNftError
 
+TCP: Final = 6
 ICMPV6: Final = 58
 ETHER_IP: Final = 0x0800
 ETHER_IP6: Final = 0x86DD
@@ -44,6 +45,8 @@ class Packet:
     `original`: address and port to which the connection's first packet was sent, before anything was rewritten; the
     packet's own unless given.
     `hop_limit` is looked at in IPv6 only.
+    A TCP packet of a new connection begins it (SYN), and every packet travels as the first one of its connection did.
+    It has no source port: only sets that the kernel alone fills hold any.
     `ether_type` follows from the addresses unless given (a tagged frame has 0x8100). Raises InvalidNftError.
     """
 
@@ -91,6 +94,8 @@ _ETHER, _KIND, _DESTINATION_KIND = (
 )
 _HOP_LIMIT: Final = PLACE[Field.HOP_LIMIT]
 _STATUS: Final = PLACE[Field.CONNTRACK_STATUS]
+_DIRECTION: Final = PLACE[Field.CONNTRACK_DIRECTION]
+_TCP_FLAGS: Final = PLACE[Field.TCP_FLAGS]
 _DESTINATION_LINK: Final = PLACE[Field.DESTINATION_LINK]
 _ORIGINAL_IP: Final = PLACE[Field.ORIGINAL_IP_DESTINATION]
 _ORIGINAL_IP6: Final = PLACE[Field.ORIGINAL_IP6_DESTINATION]
@@ -125,12 +130,15 @@ def laid_out(packet: Packet) -> Laid:
     laid[_PROTOCOL] = packet.protocol
     laid[_STATE] = packet.state
     laid[_STATUS] = "dnat" if packet.translated else ""
+    laid[_DIRECTION] = "original"
     laid[_KIND] = "local" if packet.source_is_local else "unicast"
     laid[_DESTINATION_KIND] = "broadcast" if packet.destination_is_broadcast else "unicast"
     laid[_DESTINATION_LINK] = packet.destination_link if packet.destination_link is not None else laid[_OUT]
     laid[_HOP_LIMIT] = None if is_ip4 else packet.hop_limit
     if packet.destination_port is not None:
         laid[_ANY_PORT] = packet.destination_port
+        if packet.protocol == TCP:
+            laid[_TCP_FLAGS] = "syn" if packet.state is ConntrackState.NEW else ""
         place = _PORT_PLACES.get(packet.protocol)
         if place is not None:
             laid[place] = packet.destination_port

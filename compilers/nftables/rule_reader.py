@@ -17,6 +17,7 @@ from compilers.nftables.expressions import (
     Log,
     Match,
     Operand,
+    Reset,
     SetReference,
     States,
     Verdict,
@@ -201,6 +202,12 @@ def _log(lexer: Lexer) -> Expression:
     return Log(token.text, group, numeral(lexer, "a number of bytes"))
 
 
+def _reject(lexer: Lexer) -> Expression:
+    for text in ("reject", "with", "tcp", "reset"):
+        expect(lexer, text)
+    return Reset()
+
+
 def _add(lexer: Lexer) -> Expression:
     expect(lexer, "add")
     expect(lexer, "@")
@@ -215,6 +222,7 @@ STATEMENTS: Final[Mapping[str, Callable[[Lexer], Expression]]] = {
     "counter": _counter,
     "limit": _limit,
     "log": _log,
+    "reject": _reject,
     "add": _add,
     **{one.value: verdict for one in VerdictKind},
 }

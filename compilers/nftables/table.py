@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from compilers.model.words import PROTOCOLS
+from compilers.model.words import PROTOCOLS, Protocol
 from compilers.nftables.expressions import (
     AddToSet,
     Comparison,
     Expression,
     Match,
     Range,
+    Reset,
     Verdict,
     VerdictMap,
     checked_scalar,
@@ -48,8 +49,9 @@ FIELDS_OF_IP6 = frozenset(
     }
 )
 TRANSPORT_FIELDS = frozenset(
-    {Field.ANY_PORT, Field.TCP_PORT, Field.UDP_PORT, Field.SCTP_PORT, Field.ICMPV6_TYPE}
+    {Field.ANY_PORT, Field.TCP_PORT, Field.TCP_FLAGS, Field.UDP_PORT, Field.SCTP_PORT, Field.ICMPV6_TYPE}
 )
+TCP = PROTOCOLS[Protocol.TCP].number
 HAVE_PORTS = frozenset(one.number for one in PROTOCOLS.values())
 
 
@@ -69,7 +71,7 @@ class Rule:
         if not self.expressions:
             raise InvalidNftError("rule", "is empty")
         for expression in self.expressions[:-1]:
-            if isinstance(expression, Verdict | VerdictMap):
+            if isinstance(expression, Verdict | VerdictMap | Reset):
                 raise InvalidNftError("rule", "nothing can follow a verdict")
         read = [one for expression in self.expressions for one in fields_of(expression)]
         if FIELDS_OF_IP4.intersection(read) and FIELDS_OF_IP6.intersection(read):
@@ -80,6 +82,8 @@ class Rule:
         self._check_transport(read)
         if Field.ORIGINAL_PORT in read:
             self._check_original_port()
+        if isinstance(self.expressions[-1], Reset) and Match((Field.PROTOCOL,), TCP) not in self.expressions:
+            raise InvalidNftError("rule", "nft puts `meta l4proto tcp` before a reset")
 
     def _check_transport(self, read: list[Field]) -> None:
         transport = TRANSPORT_FIELDS.intersection(read)

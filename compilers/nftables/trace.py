@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from compilers.nftables.expressions import Verdict, VerdictKind, VerdictMap
+from compilers.nftables.expressions import DROP, Reset, Verdict, VerdictKind, VerdictMap
 from compilers.nftables.matching import Contents, Key, Test, all_contents, key_of_fields, plain_key, test_of
 from compilers.nftables.packet import Laid, Packet, PacketHook, laid_out
 from compilers.nftables.table import Chain, Rule, Table, TableName
@@ -86,7 +86,10 @@ FINAL: Final = {VerdictKind.ACCEPT: Decision.ACCEPT, VerdictKind.DROP: Decision.
 
 def _prepared_rule(rule: Rule, sets: dict[str, Contents]) -> _Rule:
     last = rule.expressions[-1]
-    body = rule.expressions[:-1] if isinstance(last, Verdict | VerdictMap) else rule.expressions
+    body = rule.expressions[:-1] if isinstance(last, Verdict | VerdictMap | Reset) else rule.expressions
+    if isinstance(last, Reset):
+        # What its sender is told besides does not let the packet through.
+        last = DROP
     tests = tuple(test for test in (test_of(one, sets) for one in body) if test is not None)
     if isinstance(last, VerdictMap):
         return _Rule(tests, None, key_of_fields(last.fields), last.name)

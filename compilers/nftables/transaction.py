@@ -94,6 +94,22 @@ class DeleteSet:
 
 
 @dataclass(frozen=True, slots=True)
+class FlushSet:
+    """Take all elements out of a set, also those that rules put in; it must be there, and no map."""
+
+    table: TableName
+    name: str
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        checked_name("set", self.name)
+
+    def text(self) -> str:
+        """Return the command on one line."""
+        return f"flush set {self.table} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class MapElement:
     """One element of a verdict map."""
 
@@ -234,6 +250,7 @@ Command = (
     | AddSet
     | AddMap
     | DeleteSet
+    | FlushSet
     | AddElements
     | DeleteElements
     | AddChain

@@ -55,6 +55,8 @@ class KeyType(enum.Enum):
     INTERFACE = "ifname"
     CONNTRACK = "ct_state"
     CONNTRACK_STATUS = "ct_status"
+    CONNTRACK_DIRECTION = "ct_dir"
+    TCP_FLAG = "tcp_flag"
     ICMPV6 = "icmpv6_type"
     ETHER = "ether_type"
     ADDRESS_KIND = "fib_addrtype"
@@ -125,6 +127,8 @@ KEY_WORDS: Final[Mapping[KeyType, KeyWords]] = {
     KeyType.INTERFACE: KeyWords(str, 0, 16, NO_NAMES),
     KeyType.CONNTRACK: KeyWords(str, 0, 4, NO_NAMES),
     KeyType.CONNTRACK_STATUS: KeyWords(str, 0, 4, NO_NAMES),
+    KeyType.CONNTRACK_DIRECTION: KeyWords(str, 0, 1, NO_NAMES),
+    KeyType.TCP_FLAG: KeyWords(str, 0, 1, NO_NAMES),
     KeyType.ICMPV6: KeyWords(int, 255, 1, ICMPV6_NAMES),
     KeyType.ETHER: KeyWords(int, 65535, 2, ETHER_NAMES),
     KeyType.ADDRESS_KIND: KeyWords(str, 0, 4, NO_NAMES),
@@ -143,13 +147,16 @@ class Field(enum.Enum):
     IP6_DESTINATION = "ip6 daddr"
     PROTOCOL = "meta l4proto"
     ANY_PORT = "th dport"
+    ANY_SOURCE_PORT = "th sport"
     TCP_PORT = "tcp dport"
     UDP_PORT = "udp dport"
     SCTP_PORT = "sctp dport"
+    TCP_FLAGS = "tcp flags"
     IN_INTERFACE = "iifname"
     OUT_INTERFACE = "oifname"
     CONNTRACK_STATE = "ct state"
     CONNTRACK_STATUS = "ct status"
+    CONNTRACK_DIRECTION = "ct direction"
     ICMPV6_TYPE = "icmpv6 type"
     ETHER_TYPE = "ether type"
     SOURCE_KIND = "fib saddr type"
@@ -168,13 +175,16 @@ FIELD_TYPES: Final[Mapping[Field, KeyType]] = {
     Field.IP6_DESTINATION: KeyType.IPV6,
     Field.PROTOCOL: KeyType.PROTOCOL,
     Field.ANY_PORT: KeyType.SERVICE,
+    Field.ANY_SOURCE_PORT: KeyType.SERVICE,
     Field.TCP_PORT: KeyType.SERVICE,
     Field.UDP_PORT: KeyType.SERVICE,
     Field.SCTP_PORT: KeyType.SERVICE,
+    Field.TCP_FLAGS: KeyType.TCP_FLAG,
     Field.IN_INTERFACE: KeyType.INTERFACE,
     Field.OUT_INTERFACE: KeyType.INTERFACE,
     Field.CONNTRACK_STATE: KeyType.CONNTRACK,
     Field.CONNTRACK_STATUS: KeyType.CONNTRACK_STATUS,
+    Field.CONNTRACK_DIRECTION: KeyType.CONNTRACK_DIRECTION,
     Field.ICMPV6_TYPE: KeyType.ICMPV6,
     Field.ETHER_TYPE: KeyType.ETHER,
     Field.SOURCE_KIND: KeyType.ADDRESS_KIND,

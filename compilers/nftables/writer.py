@@ -21,6 +21,7 @@ from compilers.nftables.expressions import (
     Match,
     Operand,
     Range,
+    Reset,
     SetReference,
     States,
     Unreadable,
@@ -156,6 +157,8 @@ def expression_text(expression: Expression) -> str:
             return f"limit rate {over}{per_second}/second" + ("" if burst == 5 else f" burst {burst} packets")
         case Log(prefix, group, snaplen):
             return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
+        case Reset():
+            return "reject with tcp reset"
         case AddToSet(name, fields):
             return f"add @{name} {{ {_fields_text(fields)} }}"
         case Unreadable(text):

@@ -21,6 +21,7 @@ from compilers.model.cluster import (
 from compilers.model.names import DNS_SUBDOMAIN
 from compilers.model.port import NamedPort, check_port_name, check_port_number
 from compilers.model.selector import quoted
+from compilers.model.settings import EXISTING_CONNECTIONS, ExistingConnections
 from compilers.model.words import Address
 from compilers.parse.addresses import read_address
 from compilers.parse.field import Field, Origin, Parsed
@@ -49,12 +50,13 @@ def parse_pod(tree: object, origin: Origin, positions: Positions = _NOWHERE) -> 
 
 
 def parse_namespace(tree: object, origin: Origin, positions: Positions = _NOWHERE) -> Parsed[Namespace]:
-    """The namespace with its labels. Never raises."""
+    """The namespace with its labels and its choice. A choice that cannot be read is a fault, and none. Never raises."""
     findings, identity = identify(tree, NAMESPACE, origin, positions)
     namespace = None
     if identity is not None:
-        labels = read_labels(identity.top.at("metadata").at("labels"))
-        namespace = Namespace(identity.name, labels, identity.uid)
+        metadata = identity.top.at("metadata")
+        labels = read_labels(metadata.at("labels"))
+        namespace = Namespace(identity.name, labels, identity.uid, _read_existing_connections(metadata))
     return Parsed(namespace, tuple(findings.faults), tuple(findings.warnings))
 
 
@@ -93,6 +95,19 @@ def _read_pod(identity: Identity, origin: Origin) -> Pod:
         workload=_read_workload(metadata.at("ownerReferences"), labels),
         account=_read_account(spec),
     )
+
+
+def _read_existing_connections(metadata: Field) -> ExistingConnections | None:
+    annotations = metadata.at("annotations")
+    chosen = annotations.at(EXISTING_CONNECTIONS)
+    text = chosen.text()
+    words = {word.value: word for word in ExistingConnections}
+    if text is not None and text not in words:
+        # Whoever meant to cut must not believe that it is done, and nobody guesses what was meant.
+        chosen.fault(
+            f"{quoted(text)} must be {' or '.join(words)}: until then what is set for the cluster holds"
+        )
+    return words.get(text or "")
 
 
 def _read_node_name(field: Field) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
-from compilers.model.settings import Enforcement
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.ruleset.parts import PodEntry
 from compilers.ruleset.rule_set import RuleSet
 
@@ -56,4 +56,6 @@ def _objects(rule_set: RuleSet) -> Iterator[tuple[str, ...]]:
 
 def _pod(pod: PodEntry) -> tuple[str, ...]:
     addresses = ",".join(map(str, pod.addresses))
-    return ("pod", pod.uid, pod.namespace, pod.name, addresses, pod.ingress or "", pod.egress or "")
+    named = ("pod", pod.uid, pod.namespace, pod.name, addresses, pod.ingress or "", pod.egress or "")
+    # Where nothing is chosen the digest is what it is for a peer that knows of no choice, and what it was in older files.
+    return named if pod.existing is ExistingConnections.KEEP else (*named, pod.existing.value)

@@ -6,6 +6,7 @@ Knows the parts of a rule set. Knows nothing of encoding: whoever writes the tre
 from collections.abc import Mapping
 from typing import Final
 
+from compilers.model.settings import ExistingConnections
 from compilers.ruleset.parts import (
     ClassRule,
     PodEntry,
@@ -74,6 +75,7 @@ def _pod(pod: PodEntry) -> Tree:
         "addresses": [str(address) for address in pod.addresses],
         "ingress": pod.ingress,
         "egress": pod.egress,
+        **({} if pod.existing is ExistingConnections.KEEP else {"existingConnections": pod.existing.value}),
     }
 
 

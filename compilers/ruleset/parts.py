@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from compilers.model.block import Range, merge
 from compilers.model.faults import InvalidField, ObjectRef
 from compilers.model.port import LAST_PORT
+from compilers.model.settings import ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NAME, NameKind, content_name
 
@@ -183,7 +184,8 @@ class PolicyClass:
 class PodEntry:
     """A pod of the node: its addresses (none yet while it is only bound) and the class of each gate.
 
-    None as a class: no policy isolates the pod in that direction.
+    None as a class: no policy isolates the pod in that direction. `existing`: what becomes of open connections that one of
+    its gates no longer admits.
     """
 
     uid: str
@@ -192,6 +194,7 @@ class PodEntry:
     addresses: tuple[Address, ...] = ()
     ingress: str | None = None
     egress: str | None = None
+    existing: ExistingConnections = ExistingConnections.KEEP
 
     def __post_init__(self) -> None:
         if not self.uid:

@@ -4,7 +4,7 @@ Knows kopf's needs of an event, and HTTP by aiohttp. Knows nothing of what objec
 
 kopf ends all watches when one event is not what it expects. So an event that it could not take is left out here, and the
 LIST that is asked for instead tells of its object; and the parts of metadata that anybody may write and nobody here reads
-(annotations, managedFields) never reach it.
+(managedFields, and all annotations but one) never reach it.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 import kopf
 
+from compilers.model.settings import EXISTING_CONNECTIONS
 from policy_controller.controller.decoding import decoded, encoded, shallow
 from policy_controller.controller.kinds import KINDS, Kind
 from policy_controller.controller.signs import Signs
@@ -235,6 +236,10 @@ def _object(value: object, *, named: bool) -> dict[str, object] | None:
     kept = {name: part for name, part in metadata.items() if name in METADATA and part is not None}
     if any(not isinstance(kept.get(word, ""), str) for word in WORDS) or (named and not kept.get("name")):
         return None
+    annotations = metadata.get("annotations")
+    chosen = annotations.get(EXISTING_CONNECTIONS) if isinstance(annotations, dict) else None
+    if isinstance(chosen, str):
+        kept["annotations"] = {EXISTING_CONNECTIONS: chosen}
     words = {name: str(value[name])[:LONGEST_MESSAGE] for name in ("apiVersion", "kind") if value.get(name)}
     return value | words | {"metadata": kept}
 

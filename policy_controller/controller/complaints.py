@@ -1,4 +1,4 @@
-"""What is wrong with which policies, in sentences for their authors.
+"""What is wrong with which policies, in sentences for their authors, and with what namespaces choose.
 
 Knows faults that the parser found, and those of the compiler for want of room. Knows nothing of Events or HTTP.
 """
@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from compilers.model.cluster import Namespace
 from compilers.model.faults import Fault, ObjectRef
 from compilers.model.policy import NetworkPolicy
 from policy_controller.controller.store import Store
+from policy_controller.controller.trouble import Trouble
 
 LONGEST_MESSAGE: Final = 1024
 """Characters; core/v1 Event: messages are for people, and the API server refuses much longer ones."""
+
+
+MOST_TOLD: Final = 5
+"""Faults of namespaces in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,21 @@ def invalid_policies(store: Store) -> tuple[NetworkPolicy, ...]:
     """Policies with faults, sorted."""
     values = (seen.value for _, seen in sorted(store.faulty.items()) if seen.faults)
     return tuple(value for value in values if isinstance(value, NetworkPolicy))
+
+
+def unread_choices(store: Store) -> tuple[Trouble, ...]:
+    """One trouble for all namespaces of which something cannot be read, with the faults of the first few; none without any."""
+    faults = [
+        fault
+        for _, seen in sorted(store.faulty.items())
+        if isinstance(seen.value, Namespace)
+        for fault in seen.faults
+    ]
+    if not faults:
+        return ()
+    more = f"; and {len(faults) - MOST_TOLD} more" if len(faults) > MOST_TOLD else ""
+    told = "; ".join(map(str, faults[:MOST_TOLD]))
+    return (Trouble("What namespaces choose cannot be read everywhere:", f"{told}{more}"),)
 
 
 def consequence_of(policy: NetworkPolicy) -> str:

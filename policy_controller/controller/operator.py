@@ -25,7 +25,7 @@ from policy_controller.controller.api import Kr8sApi
 from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
-from policy_controller.controller.complaints import complaints
+from policy_controller.controller.complaints import complaints, unread_choices
 from policy_controller.controller.doorbell import Doorbell
 from policy_controller.controller.enforced import Picture
 from policy_controller.controller.events import PolicyEvents
@@ -196,7 +196,8 @@ class Operator:
     def warnings(self) -> list[Trouble]:
         """What somebody should mend or know of, though nodes are served; see health.Subject."""
         version = self.version.warning
-        return [*self.cluster_settings.warnings, *([] if version is None else [Trouble(version)])]
+        choices = unread_choices(self.store)
+        return [*self.cluster_settings.warnings, *choices, *([] if version is None else [Trouble(version)])]
 
     def _unwatched(self) -> list[Trouble]:
         found: list[Trouble] = []

@@ -17,6 +17,7 @@ from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
 from policy_controller.enforcer.conntrack import ConnectionsError
+from policy_controller.enforcer.cutting import Cutting
 from policy_controller.enforcer.departed import NONE, Departed
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
 from policy_controller.enforcer.found import ended_since, has_pods, same_gates
@@ -88,6 +89,8 @@ class Enforcement:
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
         self._endings = Endings(kernel, clock, metrics)
+        self.cutting: Final = Cutting(kernel, clock, metrics)
+        """Ends what a change denied; its `run` is for whoever runs `keep_gates`."""
         self._adopted = False
         self._presence = Presence(kernel, clock)
         self.committed: Final = asyncio.Event()
@@ -109,9 +112,9 @@ class Enforcement:
         return self._trouble
 
     @property
-    def lingering(self) -> ConnectionsError | None:
-        """Why connections of addresses that changed hands may go on, or None when none does."""
-        return self._endings.lingering
+    def lingering(self) -> ConnectionsError | KernelError | None:
+        """Why connections that should have ended may go on, or None when none does."""
+        return self._endings.lingering or self.cutting.lingering
 
     def turn_seconds(self) -> float:
         """For how long the one thing has been going on that is being put in force now; 0 when nothing is."""
@@ -250,6 +253,8 @@ class Enforcement:
         standing = Standing(with_slots(tables, slots), slots, waiting, kept, departed)
         await self._apply_patiently(standing.tables)
         self._session.resume(saved)
+        # Whoever was in force before may have been ended while it cut.
+        self.cutting.note(saved.rule_set)
         self._metrics.in_force(saved.number, saved.rule_set, len(waiting.since))
         log.info(
             "the saved rule set %s: %d pods",
@@ -286,19 +291,15 @@ class Enforcement:
         # What they had opened since they left is nobody's any more, nor the next owner's of the address.
         gone = self._stand(standing)
         ended |= frozenset() if candidate.rule_set.is_off else gone
-        ack = self._session.commit(candidate)
+        ack, rule_set = self._session.commit(candidate), candidate.rule_set
         self.committed.set()
+        self.cutting.note(rule_set)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
-        rule_set = candidate.rule_set
         self._metrics.in_force(candidate.number, rule_set, len(standing.waiting.since))
-        log.log(
-            logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG,
-            "generation %d is in force: %d pods, %d commands",
-            candidate.number,
-            len(rule_set.pods),
-            sum(phase.commands for phase in phases),
-        )
+        level = logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG
+        counts = candidate.number, len(rule_set.pods), sum(phase.commands for phase in phases)
+        log.log(level, "generation %d is in force: %d pods, %d commands", *counts)
         self._changed.set()
         return ack
 

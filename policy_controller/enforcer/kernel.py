@@ -8,7 +8,7 @@ that thread was started; the event loop never waits for netlink.
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from compilers.model.words import Address
 from compilers.nftables.base import TABLE, Base
 from compilers.nftables.lexer import ReadError
+from compilers.nftables.midstream import forgetting, remembering
 from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.table import Table, TableName
@@ -41,7 +42,7 @@ from policy_controller.enforcer.comparison import (
     leads_to,
     only_lacks_set_elements,
 )
-from policy_controller.enforcer.conntrack import Connections
+from policy_controller.enforcer.conntrack import Connections, Entry
 from policy_controller.enforcer.residence import Residence, Residents
 from policy_controller.wire.refused import plain
 
@@ -106,6 +107,8 @@ class Kernel:
         self._base = base
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="connections")
+        """For what may take long and changes no table: rules do not wait for it."""
         self._busy_since: float | None = None
         self._turn = asyncio.Lock()
         self._held: Tables | None = None
@@ -165,6 +168,28 @@ class Kernel:
         """
         return await self._in_thread(lambda: self._connections.end(addresses))
 
+    async def connections_of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
+        """Connections of these addresses, once every packet has been judged that was under way at the last commit.
+
+        Raises ConnectionsError.
+        """
+        # A packet that was admitted by earlier rules has its entry by then.
+        await self._in_thread(lambda: self._run("cut", Transaction()))
+        return await self._aside_of_rules(lambda: self._connections.of(addresses))
+
+    async def cut(self, entries: Sequence[Entry]) -> int:
+        """End these connections, whoever of their ends speaks next; returns how many there were.
+
+        Raises KernelError or ConnectionsError; asking again is right.
+        """
+        # Before they are forgotten: with the next packet of a server the kernel would know the connection again.
+        await self._in_thread(lambda: self._run("cut", remembering(entry.flow for entry in entries)))
+        return await self._aside_of_rules(lambda: self._connections.cut(entries))
+
+    async def forget_cut(self) -> None:
+        """Whatever was cut may be taken up again. Raises KernelError."""
+        await self._in_thread(lambda: self._run("cut", forgetting()))
+
     async def residents(self) -> Residents:
         """Which addresses are on the node now. Raises OSError when that cannot be told."""
         return await self._in_thread(self._residence.look)
@@ -177,6 +202,7 @@ class Kernel:
     def close(self) -> None:
         """Wait for the work in hand and end the thread. The tables stay."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._aside.shutdown(wait=True, cancel_futures=True)
 
     async def _is_as(self, desired: Tables) -> bool:
         try:
@@ -184,6 +210,9 @@ class Kernel:
         except KernelError as error:
             log.warning("the tables cannot be compared, so they are mended: %s", plain(str(error)))
             return False
+
+    async def _aside_of_rules(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         def timed() -> Result:

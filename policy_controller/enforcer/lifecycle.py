@@ -74,6 +74,7 @@ async def live(
         await enforcement.adopt(await saving.read())
         work: dict[str, Coroutine[Any, Any, None]] = {
             "keep the gates for unknown addresses": enforcement.keep_gates(),
+            "cut connections that are denied": enforcement.cutting.run(),
             "hear of links": follow_links(enforcement.note_links),
             "hear of others who change the tables": tampering.run(),
             "save what is in force": saving.keep(enforcement.committed, lambda: session.in_force),

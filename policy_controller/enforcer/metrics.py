@@ -70,6 +70,17 @@ class Metrics:
             "Connections ended because an address changed hands",
             registry=self._registry,
         )
+        self._cut = Counter(
+            f"{PREFIX}_connections_cut",
+            "Connections ended because a change denied them where such are to be cut",
+            registry=self._registry,
+        )
+        self._cut_seconds = Histogram(
+            f"{PREFIX}_cut_seconds",
+            "From when a change was in force until the connections that it denied were cut",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
         self._lingered = Counter(
             f"{PREFIX}_connections_lingered",
             "Attempts to end connections that failed",
@@ -208,6 +219,11 @@ class Metrics:
     def connections_ended(self, connections: int) -> None:
         """So many connections were ended because an address changed hands."""
         self._ended.inc(connections)
+
+    def connections_cut(self, connections: int, seconds: float) -> None:
+        """So many connections that a change denied were cut, so long after it was in force."""
+        self._cut.inc(connections)
+        self._cut_seconds.observe(seconds)
 
     def connections_lingered(self) -> None:
         """An attempt to end connections failed."""

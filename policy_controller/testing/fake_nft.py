@@ -45,6 +45,7 @@ from compilers.nftables.transaction import (
     DeleteSet,
     DeleteTable,
     FlushChain,
+    FlushSet,
     MapElement,
     NftRejectedError,
     Rejection,
@@ -175,6 +176,13 @@ def _delete_set(tables: Tables, command: DeleteSet) -> None:
     del contents.sets[command.name]
 
 
+def _flush_set(tables: Tables, command: FlushSet) -> None:
+    target = _contents(tables, command.table).set_named(command.name)
+    if isinstance(target.declaration, MapDeclaration):
+        raise _RefusedError(Rejection.MISSING, f"{command.name} is a map")
+    target.elements.clear()
+
+
 def _add_elements(tables: Tables, command: AddElements) -> None:
     contents = _contents(tables, command.table)
     target = contents.set_named(command.name)
@@ -257,6 +265,7 @@ HANDLERS: Final[Mapping[type[Command], Callable[[Tables, Any], None]]] = {
     DeleteElements: _delete_elements,
     AddChain: _add_chain,
     FlushChain: _flush_chain,
+    FlushSet: _flush_set,
     DeleteChain: _delete_chain,
     AddRule: _add_rule,
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from compilers.model.faults import InvalidField, ObjectRef
+from compilers.model.settings import ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NameKind
 from compilers.ruleset.parts import (
@@ -30,6 +31,7 @@ from policy_controller.wire.packed import Halves, unpack_addresses, unpack_port_
 
 DIRECTIONS: Final[dict[int, Direction]] = {number: word for word, number in encode.DIRECTIONS.items()}
 PROTOCOLS: Final[dict[int, Protocol]] = {number: word for word, number in encode.PROTOCOLS.items()}
+EXISTING: Final[dict[int, ExistingConnections]] = {number: word for word, number in encode.EXISTING.items()}
 POLICY_KINDS: Final[dict[int, str]] = {number: word for word, number in encode.POLICY_KINDS.items()}
 
 Word = TypeVar("Word")
@@ -89,6 +91,7 @@ class PartReader:
             addresses=at("addresses", self._pod_addresses, message.addresses),
             ingress=message.ingress_class if ingress == "ingress_class" else None,
             egress=message.egress_class if egress == "egress_class" else None,
+            existing=_word("existing_connections", EXISTING, message.existing_connections),
         )
 
     def legend_entry(self, message: pb.LegendEntry) -> tuple[LegendEntry, tuple[Address, ...]]:

@@ -7,7 +7,7 @@ Values are valid by construction, so what can go wrong here is only what the wir
 from typing import Final
 
 from compilers.model.faults import InvalidField, ObjectRef
-from compilers.model.settings import Enforcement
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.delta import Delta, ElementChange
 from compilers.ruleset.parts import (
@@ -33,6 +33,10 @@ PROTOCOLS: Final = {
     Protocol.TCP: pb.PROTOCOL_TCP,
     Protocol.UDP: pb.PROTOCOL_UDP,
     Protocol.SCTP: pb.PROTOCOL_SCTP,
+}
+EXISTING: Final = {
+    ExistingConnections.KEEP: pb.EXISTING_CONNECTIONS_KEEP,
+    ExistingConnections.CUT: pb.EXISTING_CONNECTIONS_CUT,
 }
 POLICY_KINDS: Final = {"NetworkPolicy": pb.POLICY_KIND_NETWORK_POLICY}
 ENFORCEMENTS: Final = {
@@ -166,6 +170,7 @@ def _pod(pod: PodEntry) -> pb.Pod:
         message.egress_open.CopyFrom(EVERYTHING)
     else:
         message.egress_class = pod.egress
+    message.existing_connections = EXISTING[pod.existing]
     return message
 
 

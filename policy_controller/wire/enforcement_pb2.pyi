@@ -145,6 +145,26 @@ POLICY_KIND_UNSPECIFIED: PolicyKind.ValueType  # 0
 POLICY_KIND_NETWORK_POLICY: PolicyKind.ValueType  # 1
 Global___PolicyKind: _TypeAlias = PolicyKind  # noqa: Y015
 
+class _ExistingConnections:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExistingConnectionsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExistingConnections.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXISTING_CONNECTIONS_KEEP: _ExistingConnections.ValueType  # 0
+    """They go on: what established connections did before there was a choice, so it is not said."""
+    EXISTING_CONNECTIONS_CUT: _ExistingConnections.ValueType  # 1
+    """They end."""
+
+class ExistingConnections(_ExistingConnections, metaclass=_ExistingConnectionsEnumTypeWrapper):
+    """What becomes of a pod's open connections that a change of the rule set denies at one of its gates."""
+
+EXISTING_CONNECTIONS_KEEP: ExistingConnections.ValueType  # 0
+"""They go on: what established connections did before there was a choice, so it is not said."""
+EXISTING_CONNECTIONS_CUT: ExistingConnections.ValueType  # 1
+"""They end."""
+Global___ExistingConnections: _TypeAlias = ExistingConnections  # noqa: Y015
+
 @_typing.final
 class NodeMessage(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -997,11 +1017,13 @@ class Pod(_message.Message):
     INGRESS_CLASS_FIELD_NUMBER: _builtins.int
     EGRESS_OPEN_FIELD_NUMBER: _builtins.int
     EGRESS_CLASS_FIELD_NUMBER: _builtins.int
+    EXISTING_CONNECTIONS_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     namespace: _builtins.str
     name: _builtins.str
     ingress_class: _builtins.str
     egress_class: _builtins.str
+    existing_connections: Global___ExistingConnections.ValueType
     @_builtins.property
     def addresses(self) -> Global___Addresses:
         """None yet: the pod is only bound to the node."""
@@ -1021,10 +1043,11 @@ class Pod(_message.Message):
         ingress_class: _builtins.str = ...,
         egress_open: Global___Everything | None = ...,
         egress_class: _builtins.str = ...,
+        existing_connections: Global___ExistingConnections.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "egress", b"egress", "egress_class", b"egress_class", "egress_open", b"egress_open", "ingress", b"ingress", "ingress_class", b"ingress_class", "ingress_open", b"ingress_open"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "egress", b"egress", "egress_class", b"egress_class", "egress_open", b"egress_open", "ingress", b"ingress", "ingress_class", b"ingress_class", "ingress_open", b"ingress_open", "name", b"name", "namespace", b"namespace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "egress", b"egress", "egress_class", b"egress_class", "egress_open", b"egress_open", "existing_connections", b"existing_connections", "ingress", b"ingress", "ingress_class", b"ingress_class", "ingress_open", b"ingress_open", "name", b"name", "namespace", b"namespace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_egress: _TypeAlias = _typing.Literal["egress_open", "egress_class"]  # noqa: Y015
     _WhichOneofArgType_egress: _TypeAlias = _typing.Literal["egress", b"egress"]  # noqa: Y015

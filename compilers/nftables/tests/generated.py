@@ -20,6 +20,7 @@ from compilers.nftables.expressions import (
     Log,
     Match,
     Range,
+    Reset,
     SetReference,
     States,
     VerdictMap,
@@ -64,6 +65,7 @@ SETS: Final = (
     SetDeclaration("n4", (IP4, PROTOCOL, SERVICE)),
     SetDeclaration("n6", (IP6, PROTOCOL, SERVICE)),
     SetDeclaration("r4", (IP4, SERVICE), SetKind.REMEMBERING, 16384, 90),
+    SetDeclaration("c4", (IP4, IP4, PROTOCOL, SERVICE, SERVICE), SetKind.REMEMBERING, 262144, 86400),
 )
 MAPS: Final = (
     MapDeclaration("m4", (IP4,)),
@@ -122,6 +124,7 @@ def named_maps(draw: st.DrawFn, declaration: MapDeclaration) -> NamedMap:
 
 
 comparisons = st.sampled_from(Comparison)
+BOTH_PORTS: Final = (Field.ANY_SOURCE_PORT, Field.ANY_PORT)
 PORT_FIELDS: Final = (Field.ANY_PORT, Field.TCP_PORT, Field.UDP_PORT, Field.SCTP_PORT)
 interfaces = st.sampled_from(["cni0", "eth1", "br-a", "zeta", "cali123", "cali*", "a", "veth*", "x.100"])
 interface_operands = st.one_of(
@@ -154,6 +157,12 @@ def _numbers(field: Field, numbers: st.SearchStrategy[int]) -> st.SearchStrategy
     return st.builds(Match, st.just((field,)), operands, comparisons)
 
 
+before_reset: st.SearchStrategy[Expression] = st.sampled_from(
+    [Match((Field.CONNTRACK_STATE,), States(frozenset({ConntrackState.NEW}))), Counter()]
+)
+resets: st.SearchStrategy[list[Expression]] = st.lists(before_reset, max_size=2, unique=True).map(
+    lambda before: [*before, Match((Field.PROTOCOL,), 6), Reset()]
+)
 original_ports: st.SearchStrategy[list[Expression]] = st.tuples(
     st.sampled_from([6, 17, 132]).map(lambda number: Match((Field.PROTOCOL,), number)),
     st.builds(
@@ -205,6 +214,19 @@ inet_matches: st.SearchStrategy[Expression] = st.one_of(
         st.frozensets(st.sampled_from(ConntrackState), min_size=1).map(States),
     ),
     st.just(Match((Field.CONNTRACK_STATUS,), "dnat")),
+    st.just(Match((Field.TCP_FLAGS,), "syn")),
+    st.builds(Match, st.just((Field.CONNTRACK_DIRECTION,)), st.just("reply"), comparisons),
+    st.builds(
+        Match,
+        st.sampled_from(
+            [
+                (Field.IP_SOURCE, Field.IP_DESTINATION, Field.PROTOCOL, *BOTH_PORTS),
+                (Field.IP_DESTINATION, Field.IP_SOURCE, Field.PROTOCOL, *reversed(BOTH_PORTS)),
+            ]
+        ),
+        st.just(SetReference("c4")),
+        comparisons,
+    ),
     _numbers(Field.ICMPV6_TYPE, st.integers(0, 255)),
     st.builds(Match, st.just((Field.SOURCE_KIND,)), st.just("local"), comparisons),
     st.builds(Match, st.just((Field.DESTINATION_KIND,)), st.just("broadcast"), comparisons),
@@ -255,11 +277,10 @@ def rules(draw: st.DrawFn, family: TableFamily, later: tuple[str, ...]) -> Rule:
         st.lists(statements, max_size=2, unique_by=type),
         st.lists(ends, max_size=1),
     )
-    found = draw(
-        parts.map(lambda lists: _rule_or_none([*lists[0], *lists[1], *lists[2]])).filter(
-            lambda rule: rule is not None
-        )
-    )
+    whole = parts.map(lambda lists: [*lists[0], *lists[1], *lists[2]])
+    if family is TableFamily.INET:
+        whole = st.one_of(whole, whole, resets)
+    found = draw(whole.map(_rule_or_none).filter(lambda rule: rule is not None))
     assert found is not None
     return found
 

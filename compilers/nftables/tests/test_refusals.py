@@ -15,6 +15,7 @@ from compilers.nftables.expressions import (
     Log,
     Match,
     Range,
+    Reset,
     SetReference,
     States,
     Unreadable,
@@ -42,6 +43,7 @@ from compilers.nftables.transaction import (
     DeleteElements,
     DeleteSet,
     FlushChain,
+    FlushSet,
 )
 from compilers.nftables.words import ConntrackState, Field, InvalidNftError, KeyType, TableFamily
 
@@ -67,6 +69,7 @@ NAMED: list[Callable[[str], object]] = [
     jump,
     lambda name: AddChain(T, name),
     lambda name: FlushChain(T, name),
+    lambda name: FlushSet(T, name),
     lambda name: DeleteChain(T, name),
     lambda name: DeleteSet(T, name),
     lambda name: AddElements(T, name, (ONE,)),
@@ -132,6 +135,12 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Rule((Match(PROTOCOL, 1), Match(CALLED_PORT, 80))), "after one protocol"),
     (lambda: Rule((Match(PROTOCOL, 6, Comparison.NOT_EQUAL), Match(CALLED_PORT, 80))), "after one protocol"),
     (lambda: Match(CALLED_PORT, AnonymousSet((80, 81))), "without its types"),
+    (lambda: Match((Field.TCP_FLAGS,), "syn", Comparison.NOT_EQUAL), "without !="),
+    (lambda: Match((Field.TCP_FLAGS,), "urg"), "not a known tcp_flag"),
+    (lambda: Rule((Match((Field.TCP_FLAGS,), "syn"), Match((Field.UDP_PORT,), 80))), "two transport"),
+    (lambda: Rule((Reset(),)), "before a reset"),
+    (lambda: Rule((Match(PROTOCOL, 17), Reset())), "before a reset"),
+    (lambda: Rule((Match(PROTOCOL, 6), Reset(), DROP)), "follow"),
     (lambda: Match((Field.ORIGINAL_IP_DESTINATION, *CALLED_PORT), SetReference("s")), "by itself"),
     (lambda: Rule((Match((Field.ORIGINAL_IP_DESTINATION,), ONE), Match((Field.IP6_SOURCE,), SIX))), "ip6"),
     (lambda: SetDeclaration("s", ()), "made of"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from compilers.model.cluster import NAME_LABEL, Ending, Node, Phase, Pod, PodNetwork, Workload
 from compilers.model.faults import path_text
 from compilers.model.port import NamedPort
+from compilers.model.settings import EXISTING_CONNECTIONS, ExistingConnections
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
 from compilers.parse.policy import Origin
 from compilers.parse.tests.trees import JSON, Tree
@@ -271,6 +272,45 @@ def test_a_namespace_has_its_labels_and_its_name() -> None:
     assert parsed.value.labels == {"team": "a", NAME_LABEL: "shop"}
     assert not parsed.faults
     assert parse_namespace(tree | {"metadata": {"name": "a.b"}}, Origin.FILE).value is None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected", "words"),
+    [
+        (None, None, ""),
+        ({}, None, ""),
+        ({"policy-controller.io/other": "cut"}, None, ""),
+        ({EXISTING_CONNECTIONS: "cut"}, ExistingConnections.CUT, ""),
+        ({EXISTING_CONNECTIONS: "keep"}, ExistingConnections.KEEP, ""),
+        ({EXISTING_CONNECTIONS: ""}, None, "must be keep or cut"),
+        (
+            {EXISTING_CONNECTIONS: "Cut"},
+            None,
+            '"Cut" must be keep or cut: until then what is set for the cluster',
+        ),
+        ({EXISTING_CONNECTIONS: "cut\x1b[2J" + "x" * 100_000}, None, "must be keep or cut"),
+        ({EXISTING_CONNECTIONS: True}, None, "must be a string"),
+        ("cut", None, ""),
+    ],
+)
+def test_a_namespace_chooses_what_becomes_of_open_connections(
+    annotations: object, expected: ExistingConnections | None, words: str
+) -> None:
+    tree = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "shop", "labels": {"team": "a"}, "annotations": annotations},
+    }
+    parsed = parse_namespace(tree, Origin.API)
+
+    # Whatever is written there, its labels go on deciding who is a peer.
+    assert parsed.value is not None
+    assert parsed.value.labels == {"team": "a", NAME_LABEL: "shop"}
+    assert parsed.value.existing_connections is expected
+    assert [(fault.path[:2], words in fault.reason) for fault in parsed.faults] == [
+        (("metadata", "annotations"), True)
+    ] * bool(words)
+    assert all(len(str(fault)) < 400 and str(fault).isprintable() for fault in parsed.faults)
 
 
 def test_a_node_has_the_addresses_that_packets_carry() -> None:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import strategies as st
 
 from compilers.model.faults import ObjectRef
-from compilers.model.settings import Enforcement
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import (
@@ -77,7 +77,8 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
         mine = tuple(free.pop() for _ in range(draw(st.integers(0, 2))))
         ingress = draw(st.sampled_from(by_direction[Direction.INGRESS]))
         egress = draw(st.sampled_from(by_direction[Direction.EGRESS]))
-        pods.append(PodEntry(f"uid-{number}", "shop", f"pod-{number}", mine, ingress, egress))
+        existing = draw(st.sampled_from(ExistingConnections))
+        pods.append(PodEntry(f"uid-{number}", "shop", f"pod-{number}", mine, ingress, egress, existing))
     legend = {
         address: LegendEntry(pod.namespace, pod.name, pod.uid) for pod in pods for address in pod.addresses
     }

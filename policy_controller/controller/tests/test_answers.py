@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from compilers.model.settings import EXISTING_CONNECTIONS
 from policy_controller.controller.answers import LONGEST_LINE, Lines, Losses, listing
 from policy_controller.controller.tests.objects import policy
 
@@ -125,6 +126,15 @@ async def test_an_object_that_has_a_name_is_seen_whatever_else_it_holds(name: st
     assert sly["object"]["metadata"]["name"] == "sly"
     assert not {"annotations", "finalizers", "managedFields"} & sly["object"]["metadata"].keys()
     assert (lab.unreadable, lab.gaps) == (0, 0)
+
+
+async def test_of_annotations_only_the_choice_about_open_connections_is_seen() -> None:
+    chosen = {EXISTING_CONNECTIONS: "cut"}
+    lab = Lab()
+    await lab.hear([added({"metadata": {"name": "a", "annotations": {**chosen, "other": "x"}}})])
+    await lab.hear([added({"metadata": {"name": "b", "annotations": {EXISTING_CONNECTIONS: {"a": 1}}}})])
+    first, second = (one["object"]["metadata"] for one in lab.seen)
+    assert (first["annotations"], "annotations" in second) == (chosen, False)
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from compilers.model.settings import EXISTING_CONNECTIONS, ExistingConnections
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.status import EVERYTHING
-from policy_controller.controller.tests.objects import allow_from, new, pod, policy
+from policy_controller.controller.tests.objects import allow_from, namespace, new, pod, policy
 from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
@@ -77,6 +78,36 @@ async def test_pods_and_namespaces_that_come_change_and_go_reach_the_node(
         assert one.rule_set == running.wanted("node-1")
         assert one.rule_set is not None
         assert not one.rule_set.isolates
+
+
+async def test_what_a_namespace_chooses_about_open_connections_reaches_the_nodes_of_its_pods(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    populate(server)
+    server.create(new(policy("allow-shopper", allow_from(SHOPPER))))
+    async with operator_of(server, tmp_path) as running, node(running.door, "node-1") as one:
+        await one.apply()
+
+        def chosen() -> set[ExistingConnections]:
+            assert one.rule_set is not None
+            return {pod.existing for pod in one.rule_set.pods.values() if pod.ingress is not None}
+
+        def annotate(word: str) -> None:
+            tree = new(namespace("shop"))
+            tree["metadata"]["annotations"] = {EXISTING_CONNECTIONS: word}
+            server.apply(tree)
+
+        assert chosen() == {ExistingConnections.KEEP}
+        annotate("cut")
+        await one.apply()
+        assert chosen() == {ExistingConnections.CUT}
+        assert one.rule_set == running.wanted("node-1")
+        annotate("cutt")
+        await one.apply()
+        assert chosen() == {ExistingConnections.KEEP}
+        (warning,) = (await running.operator.status(EVERYTHING))["warnings"]
+        assert "shop" in warning
+        assert "must be keep or cut" in warning
 
 
 async def test_changes_during_a_slow_apply_arrive_as_one_delta(server: ApiServer, tmp_path: Path) -> None:

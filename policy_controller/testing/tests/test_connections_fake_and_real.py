@@ -2,17 +2,18 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any, Final
 
 import pytest
+from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket, nfct_msg
 
 from compilers.model.words import Address
 from policy_controller.enforcer import conntrack
-from policy_controller.enforcer.conntrack import Connections, ConnectionsError, Conntrack
+from policy_controller.enforcer.conntrack import Connections, ConnectionsError, Conntrack, Entry
 from policy_controller.testing.fake_connections import Ends, FakeConnection, FakeConnections
 from policy_controller.testing.namespaces import PrivateNamespace
 
@@ -76,6 +77,12 @@ class Namespaced:
     def end(self, addresses: frozenset[Address]) -> int:
         return self._network.run(lambda: Conntrack().end(addresses))
 
+    def of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
+        return self._network.run(lambda: Conntrack().of(addresses))
+
+    def cut(self, entries: Iterable[Entry]) -> int:
+        return self._network.run(lambda: Conntrack().cut(entries))
+
 
 @contextmanager
 def real(held: frozenset[FakeConnection], protocol: int) -> Iterator[Memory]:
@@ -84,11 +91,13 @@ def real(held: frozenset[FakeConnection], protocol: int) -> Iterator[Memory]:
         yield Namespaced(network), lambda: network.run(dump)
 
 
-def add(held: frozenset[FakeConnection], protocol: int) -> None:
+def add(
+    held: frozenset[FakeConnection], protocol: int, ports: Mapping[int, tuple[Side, Side]] = PROTOCOLS
+) -> None:
     for one in held:
         version = one.original[0].version
         family = socket.AF_INET if version == 4 else socket.AF_INET6
-        number, sides = protocol, PROTOCOLS[protocol]
+        number, sides = protocol, ports[protocol]
         if version == 6 and protocol == socket.IPPROTO_ICMP:
             number = socket.IPPROTO_ICMPV6
             sides = ({**sides[0], "icmp_type": 128}, {**sides[1], "icmp_type": 129})
@@ -149,6 +158,58 @@ def test_a_connection_ends_when_either_of_its_tuples_holds_the_address(
         assert connections.end(wanted) == len(gone)
         assert held() == EVERY - gone
         assert connections.end(wanted) == 0
+
+
+@MEMORIES
+def test_connections_are_told_by_the_ends_that_gates_see_and_cut_one_by_one(
+    memory: Callable[..., Any], protocol: int
+) -> None:
+    ports = PROTOCOLS[protocol][0]
+    with memory(EVERY, protocol) as (connections, held):
+        asked = frozenset({ip_address("10.0.0.1"), ip_address("fd00::1")})
+        found = connections.of(asked)
+        # Of a masqueraded one the node has the address that answers come to, and 10.0.0.1 none: it is behind neither end.
+        assert {(one.flow.source, one.flow.destination) for one in found} == {
+            (one.original[0], one.reply[0]) for one in (OUT, IN, SERVICE, OUT6)
+        }
+        if "sport" in ports and memory is real:
+            assert {(one.flow.source_port, one.flow.destination_port) for one in found} == {(7, 80)}
+            assert {one.flow.protocol for one in found} == {protocol}
+        of_service = [one for one in found if one.flow.source == SERVICE.original[0]]
+        assert (connections.cut(of_service), held()) == (1, EVERY - {SERVICE})
+        assert (connections.cut(of_service), connections.of(frozenset())) == (0, ())
+        assert (connections.cut(found), held()) == (3, EVERY - {OUT, IN, SERVICE, OUT6})
+
+
+@pytest.mark.kernel
+def test_what_the_node_itself_opened_met_no_gate() -> None:
+    with PrivateNamespace() as network:
+        network.run(lambda: add(frozenset({IN, connection("10.0.0.254 > 10.0.0.1")}), socket.IPPROTO_TCP))
+        asked = frozenset({ip_address("10.0.0.1")})
+        before = {one.flow.source for one in network.run(lambda: Conntrack().of(asked))}
+        network.run(give_itself_an_address)
+        after = {one.flow.source for one in network.run(lambda: Conntrack().of(asked))}
+        assert (before - after, after) == ({ip_address("10.0.0.254")}, {IN.original[0]})
+
+
+def give_itself_an_address() -> None:
+    with IPRoute() as route:
+        route.addr("add", index=route.link_lookup(ifname="lo")[0], address="10.0.0.254", prefixlen=32)
+
+
+@pytest.mark.kernel
+def test_an_entry_that_the_server_made_instead_is_cut_as_well() -> None:
+    with PrivateNamespace() as network:
+        network.run(lambda: add(frozenset({OUT}), socket.IPPROTO_TCP))
+        asked = frozenset({ip_address("10.0.0.1")})
+        listed = network.run(lambda: Conntrack().of(asked))
+        network.run(lambda: Conntrack().end(asked))
+        # Turned round: what was the server calls, from the port on which it listened.
+        there = FakeConnection(OUT.reply, OUT.original)
+        with_ports = {socket.IPPROTO_TCP: ({"sport": 80, "dport": 7}, {"sport": 7, "dport": 80})}
+        network.run(lambda: add(frozenset({there}), socket.IPPROTO_TCP, with_ports))
+        assert network.run(lambda: Conntrack().cut(listed)) == 1
+        assert network.run(dump) == frozenset()
 
 
 @pytest.mark.kernel

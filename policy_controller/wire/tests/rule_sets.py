@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compilers.model.block import merge
 from compilers.model.faults import ObjectRef
-from compilers.model.settings import Enforcement
+from compilers.model.settings import Enforcement, ExistingConnections
 from compilers.model.words import Address, Direction, Family, Protocol
 from compilers.ruleset.names import NameKind, content_name
 from compilers.ruleset.parts import (
@@ -128,15 +128,14 @@ def _pods(
         addresses=st.just(()),
         ingress=gate(Direction.INGRESS),
         egress=gate(Direction.EGRESS),
+        existing=st.sampled_from(ExistingConnections),
     )
 
     def share(pods: list[PodEntry]) -> list[PodEntry]:
         """Every address goes to one pod; with a number of pods above one, the last waits for its own."""
         owners = max(1, len(pods) - 1)
         return [
-            PodEntry(one.uid, one.namespace, one.name, tuple(taken[index::owners]), one.ingress, one.egress)
-            if index < owners
-            else one
+            replace(one, addresses=tuple(taken[index::owners])) if index < owners else one
             for index, one in enumerate(pods)
         ]
 

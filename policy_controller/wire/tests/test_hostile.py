@@ -249,6 +249,11 @@ BROKEN_SNAPSHOTS: list[tuple[str, Callable[[pb.Snapshot], object], str]] = [
         lambda it: set_to(it.pods[0], ingress_class=it.pods[0].egress_class),
         r"pods\[0\].name: is not a name",
     ),
+    (
+        "a choice about open connections that nobody knows",
+        lambda it: set_to(it.pods[0], existing_connections=2),
+        r"pods\[0\].existing_connections: 2 is not a value",
+    ),
     ("pods out of order", lambda it: it.pods.reverse(), r"pods\[1\]: repeats or is out of order"),
     (
         "address of two pods",

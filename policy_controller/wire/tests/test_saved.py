@@ -1,14 +1,17 @@
 """A saved rule set is read as it was written, or refused with what is wrong with it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compilers.model.settings import ExistingConnections
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
+from compilers.ruleset.parts import PodEntry
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire import saved
@@ -53,6 +56,19 @@ def framed(message: pb.OperatorMessage, version: int = VERSION, magic: bytes = M
 def test_what_is_saved_is_read_again(rule_set: RuleSet) -> None:
     snapshot = SnapshotMessage(3, STANDS, rule_set)
     assert decode_saved(encode_saved(snapshot), rule_set.node) == snapshot
+
+
+def test_what_is_not_chosen_leaves_no_trace_that_an_older_peer_would_refuse() -> None:
+    kept, cut = (
+        replace(FIRST_HOLDS, rule_set=replace(FIRST_HOLDS.rule_set, pods=pods))
+        for pods in (FIRST_HOLDS.rule_set.pods, _cut(FIRST_HOLDS.rule_set))
+    )
+    assert encode_saved(kept) == WHOLE
+    assert decode_saved(encode_saved(cut), NODE) == cut != kept
+
+
+def _cut(rule_set: RuleSet) -> dict[str, PodEntry]:
+    return {uid: replace(pod, existing=ExistingConnections.CUT) for uid, pod in rule_set.pods.items()}
 
 
 def test_files_of_earlier_versions_are_read() -> None:

@@ -29,6 +29,7 @@ NETWORKS: Final[Mapping[str, tuple[Networks, Networks]]] = {
     # Who is a member of what is the same on every network; the rows of other modules would show if it were not.
     "test_cluster_rows": (ONE, EVERY),
     "test_moved_addresses": (ONE, EVERY),
+    "test_cut_connections": (ONE, EVERY),
     "test_departed_pods": (ONE, EVERY),
     "test_pod_starts": (ONE, EVERY),
     "test_first_install": (ONE, EVERY),

@@ -103,6 +103,12 @@ class WholePath:
     ) -> None:
         await self._stack.aclose()
 
+    def tell_namespace(self, annotations: Mapping[str, str]) -> None:
+        """The API shows the namespace with these annotations."""
+        tree = objects.namespace("shop")
+        tree["metadata"]["annotations"] = dict(annotations)
+        self._tell(Kind.NAMESPACE, tree)
+
     def tell_pod(self, pod: Pod, app: str, phase: str = "Running") -> None:
         """The API shows a pod of the laboratory, with a label `app`; its name is its uid."""
         tree = objects.pod(pod.name, node=pod.node.name, labels={"app": app}, uid=pod.name)
