@@ -15,7 +15,6 @@ from compilers.ruleset.names import family_name
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.testing.agreement.tests.refused_ground import FAR, NEAR, Ground, admits, ground, until
 from policy_controller.testing.agreement.tests.scene import Record
-from policy_controller.testing.extent import Extent
 from policy_controller.testing.probe import Outcome, Prober, Tally
 from policy_controller.wire.messages import Ack, Nack, NackCause
 
@@ -58,7 +57,13 @@ def class_of_web(rule_set: RuleSet) -> str:
     return name
 
 
-@pytest.mark.parametrize("name_of", [set_of_web, class_of_web], ids=["an element", "a rule"])
+@pytest.mark.parametrize(
+    "name_of",
+    [
+        pytest.param(set_of_web, id="an element"),
+        pytest.param(class_of_web, id="a rule", marks=pytest.mark.whole),
+    ],
+)
 async def test_what_a_kernel_refuses_closes_its_pods_and_everything_else_is_in_force(
     at: Ground, name_of: Callable[[RuleSet], str], record_property: Record
 ) -> None:
@@ -95,6 +100,7 @@ LACKS = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("sentence", LACKS.values(), ids=list(LACKS))
 async def test_a_kernel_that_can_do_nothing_keeps_the_old_generation_and_others_are_served(
     at: Ground, sentence: str, record_property: Record
@@ -123,10 +129,11 @@ async def test_a_kernel_that_can_do_nothing_keeps_the_old_generation_and_others_
     record(tally, record_property)
 
 
+@pytest.mark.whole
 async def test_a_kernel_that_hangs_keeps_the_old_generation_and_others_are_served(
-    at: Ground, extent: Extent, record_property: Record
+    at: Ground, record_property: Record
 ) -> None:
-    seconds = extent.choose(3.0, 60.0)
+    seconds = 60.0
     await begin(at)
     with at.probing(ALLOWED, (*DENIED, ("free", "db"))) as probing:
         at.tell(admits("db", "web", "api"), admits("api", "web", "db"))
