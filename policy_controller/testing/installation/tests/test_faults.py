@@ -181,6 +181,7 @@ def make_older(file: Path, _: Path) -> None:
 
 def give_away(file: Path, _: Path) -> None:
     os.chown(file, 65534, 65534)
+    file.chmod(0o644)
 
 
 def make_a_link(file: Path, other: Path) -> None:
