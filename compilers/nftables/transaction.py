@@ -278,6 +278,8 @@ class Rejection(enum.Enum):
     EXISTS = "exists"
     BUSY = "busy"
     INVALID = "invalid"
+    SHORT = "short"
+    """The kernel has no memory or no buffer for it now."""
     OTHER = "other"
 
 

@@ -206,7 +206,8 @@ class Session:
         self._nacks += 1
         self._last_nack = nack
         self._base = None
-        self._ended |= flight.message.ended
+        if not nack.is_of_single_objects:
+            self._ended |= flight.message.ended
         self._refused_at = now
         if isinstance(flight.message, DeltaMessage):
             # A snapshot needs no base, so it may do where the delta did not: at once, but only once.

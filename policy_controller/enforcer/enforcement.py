@@ -6,7 +6,7 @@ goes out.
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from compilers.model.words import Address
@@ -26,6 +26,8 @@ from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion, Pha
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.presence import Presence
 from policy_controller.enforcer.session import Generation, NotAcceptedError, Session, generation_of
+from policy_controller.enforcer.shortfall import Shortfall
+from policy_controller.enforcer.standing import Standing
 from policy_controller.enforcer.turn import Turn
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_operator
@@ -38,32 +40,13 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = (0.0, 0.1, 0.5, 2.0)
 """Waits before further attempts. The first is at once: what was known of the kernel may have been wrong."""
 
-PASSING: Final = frozenset({Rejection.BUSY, Rejection.OTHER})
+PASSING: Final = frozenset({Rejection.BUSY, Rejection.SHORT, Rejection.OTHER})
 """Refusals that may pass by waiting; others are tried once more, from what is read."""
 
 RESTORE_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 """Waits between attempts to put the saved rule set in force, when a node starts and its kernel is busy with others."""
 
 SHOWN_DIFFERENCES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the kernel should hold, which slots for unknown addresses are closed in it, and the pods it waits for.
-
-    `slots` is None where they are as they were found. `told` is what the operator's word alone would be, its slots aside.
-    """
-
-    tables: Tables
-    slots: Slots | None
-    waiting: Waiting
-    told: Tables
-    departed: Departed = NONE
-
-    @classmethod
-    def found(cls, tables: Tables) -> "Standing":
-        """What nobody has told of yet."""
-        return cls(tables, None, NOBODY, tables)
 
 
 class Enforcement:
@@ -278,11 +261,10 @@ class Enforcement:
         await self._apply(tables)
 
     async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
-        """The ack; raises Refused, NotAcceptedError or KernelError when it is not in force."""
+        """The ack, or the nack of what is in force but for single objects; raises Refused, NotAcceptedError or KernelError."""
         value = await asyncio.to_thread(decode_operator, message)
         candidate = await asyncio.to_thread(self._session.judge, value)
-        standing = await self._standing_of(candidate.rule_set)
-        phases = await self._apply(standing.tables)
+        standing, phases, held = await self._apply_but_for_what_is_refused(candidate.rule_set)
         if isinstance(value, SnapshotMessage):
             await self._verify(standing.tables)
         ended = candidate.ended
@@ -291,17 +273,37 @@ class Enforcement:
         # What they had opened since they left is nobody's any more, nor the next owner's of the address.
         gone = self._stand(standing)
         ended |= frozenset() if candidate.rule_set.is_off else gone
-        ack, rule_set = self._session.commit(candidate), candidate.rule_set
+        answer = (
+            self._session.commit_but_for(candidate, held) if held.refused else self._session.commit(candidate)
+        )
         self.committed.set()
-        self.cutting.note(rule_set)
+        # What policies deny ends, and not what is closed because the kernel did not take an object.
+        self.cutting.note(candidate.rule_set)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
-        self._metrics.in_force(candidate.number, rule_set, len(standing.waiting.since))
+        self._metrics.in_force(candidate.number, held.rule_set, len(standing.waiting.since))
+        self._metrics.refused(held.refused)
         level = logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG
-        counts = candidate.number, len(rule_set.pods), sum(phase.commands for phase in phases)
+        counts = candidate.number, len(held.rule_set.pods), sum(phase.commands for phase in phases)
         log.log(level, "generation %d is in force: %d pods, %d commands", *counts)
         self._changed.set()
-        return ack
+        return answer
+
+    async def _apply_but_for_what_is_refused(
+        self, rule_set: RuleSet
+    ) -> tuple[Standing, tuple[Phase, ...], Shortfall]:
+        """Apply; objects that the kernel does not take are left out, and the gates that need them closed. Raises KernelError."""
+        held = Shortfall(rule_set)
+        while True:
+            standing = await self._standing_of(held.rule_set)
+            try:
+                return standing, await self._apply(standing.tables), held
+            except KernelError as error:
+                less = held.without(error)
+                if less is None:
+                    raise
+                log.error("left out: %s", less.refused[-1])
+                held = less
 
     async def _standing_of(self, rule_set: RuleSet) -> Standing:
         """What the kernel should hold once a rule set is the operator's last word, beside gates of pods that have departed."""
@@ -389,9 +391,7 @@ class Enforcement:
         await self._apply(tables)
         left = await self._kernel.read_back(tables)
         if left:
-            raise KernelError(
-                "read back", Rejection.OTHER, f"{len(left)} objects differ, among them {left[0]}"
-            )
+            raise KernelError("read back", Rejection.OTHER, f"{len(left)} objects differ, first {left[0]}")
 
 
 def _gated(departed: Departed, rule_set: RuleSet) -> Departed:

@@ -108,7 +108,8 @@ class Health:
             return f"connections that should have ended may go on: {plain(str(self.enforcement.lingering))}"
         refused = self.enforcement.session.refused
         if refused is not None:
-            return f"generation {refused.generation} is not in force: {refused.object}: {refused.reason}"
+            whole = "not whole" if refused.is_of_single_objects else "not"
+            return f"generation {refused.generation} is {whole} in force: {refused.object}: {refused.reason}"
         sentence = KNOWLEDGE_SENTENCES[self.enforcement.session.knowledge]
         if sentence is None or self.reach.trouble is None:
             return sentence

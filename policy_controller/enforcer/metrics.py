@@ -3,7 +3,7 @@
 Knows names and units of metrics. Knows nothing of how the numbers come about.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -59,6 +59,11 @@ class Metrics:
         )
         self._nacks = Counter(
             f"{PREFIX}_nacks", "Generations not put in force", ["cause"], registry=self._registry
+        )
+        self._left_out = Gauge(
+            f"{PREFIX}_objects_refused",
+            "Objects of the generation in force that the kernel does not take: the gates that need them are closed",
+            registry=self._registry,
         )
         self._differences = Counter(
             f"{PREFIX}_differences",
@@ -188,6 +193,10 @@ class Metrics:
     def nacked(self, cause: NackCause) -> None:
         """A generation was not put in force."""
         self._nacks.labels(cause.value).inc()
+
+    def refused(self, objects: Collection[object]) -> None:
+        """These objects of the generation in force are left out."""
+        self._left_out.set(len(objects))
 
     def differed(self, objects: int) -> None:
         """So many objects were read back other than they should be."""

@@ -5,7 +5,7 @@ told to it. Outlives streams, and is told what was in force before it, so that n
 back to older policy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compilers.model.faults import InvalidField
 from compilers.model.words import Address
@@ -14,6 +14,7 @@ from compilers.ruleset.digest import digest_of
 from compilers.ruleset.owners import ended_between
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.gates import Knowledge
+from policy_controller.enforcer.shortfall import Shortfall
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.limits import LIMITS, check_rule_set
 from policy_controller.wire.messages import (
@@ -90,7 +91,7 @@ class Session:
     @property
     def knowledge(self) -> Knowledge:
         """How much is known of the pods that are bound to the node now."""
-        if self._applied and self._refused is None:
+        if self._applied and (self._refused is None or self._refused.is_of_single_objects):
             return Knowledge.CURRENT
         if self._in_force is None and not self._found_pods:
             return Knowledge.NOTHING
@@ -143,8 +144,15 @@ class Session:
         self._applied, self._refused = generation.number, None
         return Ack(generation.number, generation.digest)
 
+    def commit_but_for(self, generation: Generation, held: Shortfall) -> Nack:
+        """The kernel has committed what `judge` returned, but for single objects: no delta can be based on that."""
+        self.commit(replace(generation, rule_set=held.rule_set, digest=digest_of(held.rule_set)))
+        first, *others = held.refused
+        more = f" ({len(others)} objects more)" if others else ""
+        return self.nack(generation.number, NackCause.KERNEL, Refused(first.object, first.reason + more))
+
     def nack(self, generation: int, cause: NackCause, refused: Refused) -> Nack:
-        """A generation is not in force, so what is in force is not the operator's last word. What is answered."""
+        """A generation is not, or not whole, in force: that is not the operator's last word. What is answered."""
         self._refused = Nack(generation, cause, refused.object, refused.reason, self._applied)
         return self._refused
 

@@ -125,7 +125,13 @@ class FakeReviews:
     ) -> str:
         """A token with these of the claims `authentication.kubernetes.io/...`."""
         expires = self._wall() + seconds
-        claims = {"aud": [audience], "exp": int(expires), "sub": user, "jti": str(next(self._serial))}
+        claims = {
+            "aud": [audience],
+            "exp": int(expires),
+            "iat": int(expires - seconds),
+            "sub": user,
+            "jti": str(next(self._serial)),
+        }
         token = ".".join((_part({"alg": "none"}), _part(claims), "signature"))
         self._minted[token] = _Minted(user, audience, expires, extra)
         return token

@@ -7,6 +7,7 @@ client asks for the server by a fixed name, because the address it dials (a Serv
 """
 
 import ipaddress
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -109,16 +110,30 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
     `certificate` is called at every handshake, from a thread of gRPC's: a certificate that has been renewed is shown to
     new clients, and open streams go on.
     """
+    shown, changing = certificate(), threading.Lock()
 
-    def configured() -> grpc.ServerCertificateConfiguration:
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        # None is "the same". gRPC 1.85 puts another into the place of the one that handshakes on other threads are using, and
+        # nothing keeps it from being freed under them: told so at every handshake, a few hundred connections at once end the process.
+        nonlocal shown
         now = certificate()
-        return grpc.ssl_server_certificate_configuration([(now.key, now.chain)])
+        with changing:
+            if now == shown:
+                return None
+            shown = now
+        return _configuration(now)
 
     # Clients prove themselves by tokens; a certificate of theirs is not asked for and would not be looked at.
     credentials = grpc.dynamic_ssl_server_credentials(
-        configured(), configured, require_client_authentication=False
+        _configuration(shown),
+        changed,  # type: ignore[arg-type] # None is allowed: the stubs do not know
+        require_client_authentication=False,
     )
     return server.add_secure_port(str(address), credentials)
+
+
+def _configuration(certificate: Certificate) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(certificate.key, certificate.chain)])
 
 
 def new_server() -> grpc.aio.Server:

@@ -81,13 +81,22 @@ class NackCause(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """Nothing of the generation is in force; `generation_in_force` is (0: none of this stream)."""
+    """Nothing of the generation is in force; `generation_in_force` is (0: none of this stream).
+
+    Where that is the same one, it is in force but for single objects that the kernel refused, `object` among them: the gates
+    that need them are closed.
+    """
 
     generation: int
     cause: NackCause
     object: str
     reason: str
     generation_in_force: int
+
+    @property
+    def is_of_single_objects(self) -> bool:
+        """Whether everything else of the generation is in force."""
+        return self.cause is NackCause.KERNEL and 0 < self.generation == self.generation_in_force
 
 
 @dataclass(frozen=True, slots=True)

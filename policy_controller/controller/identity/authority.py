@@ -2,7 +2,7 @@
 
 Knows keys, certificates and how long they hold. Knows nothing of the Secret or of which authority there should be.
 
-Certificates begin an hour before they are made: a node's clock may be behind.
+Certificates begin two hours before they are made: a node's clock may be behind, and the operator's an hour ahead.
 """
 
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ AUTHORITY_LIFE: Final = timedelta(days=365)
 LEAF_LIFE: Final = timedelta(hours=24)
 LEAF_RENEWED: Final = timedelta(hours=16)
 """The age at which another certificate is signed."""
-SKEW: Final = timedelta(hours=1)
-"""How far behind a node's clock may be."""
+SKEW: Final = timedelta(hours=2)
+"""How far behind the operator's a node's clock may be: either may be an hour wrong, and the other a little."""
 
 
 class InvalidAuthority(ValueError):  # noqa: N818 - as InvalidField

@@ -77,11 +77,21 @@ def claims_of(review: object, token: str, audience: str, now: float) -> Claims:
 
 def expiry(token: str) -> float | None:
     """When the token says that it expires, in seconds since 1970; None when that cannot be read (RFC 7519)."""
-    expires = _own_claims(token).get("exp")
-    if isinstance(expires, bool) or not isinstance(expires, int | float):
+    return _seconds(_own_claims(token).get("exp"))
+
+
+def lifetime(token: str) -> float | None:
+    """How long the token says that it is good in all, in seconds; None when that cannot be read (RFC 7519)."""
+    claims = _own_claims(token)
+    expires, issued = _seconds(claims.get("exp")), _seconds(claims.get("iat"))
+    return None if expires is None or issued is None else max(0.0, expires - issued)
+
+
+def _seconds(claim: object) -> float | None:
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
         return None
     try:
-        seconds = float(expires)
+        seconds = float(claim)
     except OverflowError:
         return None
     return seconds if math.isfinite(seconds) else None

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from compilers.model.cluster import Pod
 from policy_controller.clock import Clock
 from policy_controller.controller.api import TokenReviews
-from policy_controller.controller.identity.claims import Claims, claims_of, expiry
+from policy_controller.controller.identity.claims import Claims, claims_of, expiry, lifetime
 from policy_controller.controller.identity.dates import Today
 from policy_controller.controller.identity.patience import MOST, WHILE_SECONDS, Patience
 from policy_controller.controller.identity.refusals import PASSING, Reason, Unwelcome
@@ -31,7 +31,7 @@ FRESH_SECONDS: Final = 300.0
 EARLY_SECONDS: Final = 30.0
 """So long before a token expires its word ends."""
 UNREADABLE_SECONDS: Final = FRESH_SECONDS
-"""So long a word holds when the token does not say when it expires."""
+"""So long a word holds when the token does not say when it expires, or says what cannot be."""
 MOST_REMEMBERED: Final = 16_384
 """Words; the oldest go."""
 MOST_AT_ONCE: Final = 4
@@ -179,10 +179,13 @@ class Reviewer:
         return pod.node
 
     def _holds_until(self, token: str) -> float:
-        expires, now = expiry(token), self._clock.now()
-        if expires is None:
+        expires, whole, now = expiry(token), lifetime(token), self._clock.now()
+        left = None if expires is None else expires - self._today().timestamp()
+        if left is None or left <= 0.0:
+            # The API server has just found it good: if it has expired by this clock, this clock is ahead.
             return now + UNREADABLE_SECONDS
-        return now + expires - self._today().timestamp() - EARLY_SECONDS
+        # By a clock that is behind it would have more than it was given.
+        return now + (left if whole is None else min(left, whole)) - EARLY_SECONDS
 
     def _remember(self, name: bytes, word: _Word) -> None:
         # In the order in which they were said, so that the oldest go: what has expired is never used, and need not be looked for.

@@ -137,6 +137,19 @@ def test_addresses_that_ended_in_states_never_sent_or_refused_are_said_with_the_
     assert again.ended == {FIRST, SECOND}
 
 
+def test_addresses_that_ended_with_what_is_in_force_but_for_single_objects_are_not_ended_again() -> None:
+    """The next owner of an address has connections by then."""
+    script = Script()
+    script.session.note_ended(frozenset({FIRST}))
+    script.session.desire(desired(1))
+    assert script.ask() is not None
+    script.session.nacked(Nack(1, NackCause.KERNEL, "an object", "it is so", generation_in_force=1), 0.0)
+    script.session.desire(desired(2))
+    again = script.session.next(CHANGED_SECONDS)
+    assert isinstance(again, SnapshotMessage)
+    assert not again.ended
+
+
 @pytest.mark.parametrize(
     "again", [desired(1), desired(1, pods=7)], ids=["the same", "the same at a later version"]
 )

@@ -28,6 +28,7 @@ from policy_controller.enforcer.tests.states import (
     NODE,
     WEB_CHANGED,
     WEB_ISOLATED,
+    WEB_SUCCEEDED,
     WEB_WAITING,
     base,
     untold,
@@ -204,15 +205,15 @@ async def test_what_the_kernel_refuses_twice_is_nacked_with_the_command_and_the_
     async with node() as one:
         await one.snapshot(1, WEB_ISOLATED)
         one.nft.refusals, one.nft.reason = 2, Rejection.INVALID
-        answer = await one.delta(2, WEB_ISOLATED, WEB_CHANGED)
+        answer = await one.delta(2, WEB_ISOLATED, WEB_SUCCEEDED)
         assert isinstance(answer, Nack)
         assert (answer.cause, answer.generation_in_force) == (NackCause.KERNEL, 1)
-        assert answer.object.startswith("add ")
+        assert answer.object.startswith("add chain inet policy-controller pi-")
         assert answer.reason == "it is so"
         assert one.holds_untold(WEB_ISOLATED)
         assert one.enforcement.trouble is None
-        assert isinstance(await one.snapshot(3, WEB_CHANGED), Ack)
-        assert one.holds(WEB_CHANGED)
+        assert isinstance(await one.snapshot(3, WEB_SUCCEEDED), Ack)
+        assert one.holds(WEB_SUCCEEDED)
 
 
 async def test_a_kernel_that_refuses_everything_is_told_and_mended_when_it_takes_again() -> None:

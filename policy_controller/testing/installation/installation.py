@@ -129,6 +129,19 @@ class Installation:
         life = self._life(name)
         return life.log_of(_container(life)).read_text("utf-8", "replace")
 
+    def number_of(self, name: str) -> int | None:
+        """The number of a program's first process as this machine counts; None when it does not run. Raises KeyError."""
+        life = self._life(name)
+        return life.program(_container(life))
+
+    def network_of(self, name: str) -> str:
+        """The network namespace in which a program is. Raises KeyError."""
+        return self._life(name).network
+
+    def disk_of(self, node: str) -> Path:
+        """What a node has as its file system."""
+        return self._kubelet.disk_of(node)
+
     async def admin(self, path: str) -> str:
         """What the operator tells of itself on its pod's loopback. Raises OSError, KeyError."""
         _, body = await fetched(self._life(OPERATOR).network, "127.0.0.1", ADMIN_PORT, path)

@@ -116,6 +116,10 @@ class Kubelet:
         self._proxies[name] = (KubeProxy(Mode.NFTABLES, node.namespace, proxied), None)
         self._wake.set()
 
+    def disk_of(self, node: str) -> Path:
+        """What a node has as its file system."""
+        return self._places.disk_of(node)
+
     def pods_of(self, workload: str) -> tuple[PodLife, ...]:
         """The pods that run here for a Deployment or DaemonSet, by node and name."""
         owners = {

@@ -35,6 +35,9 @@ LINK: Final = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 ELSEWHERE: Final = re.compile(r"[a-z]+:")
 HEADING: Final = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 NAMED_TEST: Final = re.compile(r"`(?P<room>\w+)/(?P<file>test_\w+\.py)::(?P<test>\w+)`")
+FAULT: Final = re.compile(r"^\| (?P<number>\d+) \|", re.MULTILINE)
+OF_FAULT: Final = re.compile(r"`(?:[\w/]+/)?(?P<room>\w+)/(?:tests/)?(?P<file>test_\w+\.py)::(?P<test>\w+)`")
+"""With the folders above, or without."""
 TEST: Final = re.compile(r"^(?:async )?def (?P<name>test_\w+)", re.MULTILINE)
 COMMAND: Final = re.compile(r"(?:^|`)(?:\$ )?make (?P<target>[a-z-]+)\b", re.MULTILINE)
 TARGET: Final = re.compile(r"^(?P<target>[a-z-]+):", re.MULTILINE)
@@ -105,6 +108,24 @@ def test_every_row_of_the_semantics_names_a_test_or_says_that_there_is_none() ->
     assert cases
     # An unescaped bar would move a row's tests into a column that is not shown.
     assert {row.replace("\\|", "").count("|") for row in cases} == {5}
+
+
+def test_every_fault_that_reliability_lists_names_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    rows = [line for line in page.splitlines() if FAULT.match(line)]
+    numbers = [int(found["number"]) for found in FAULT.finditer(page)]
+    rooms = named_by_room()
+
+    assert rows
+    assert numbers == sorted(set(numbers))
+    assert {row.replace("\\|", "").count("|") for row in rows} == {5}
+    for row in rows:
+        named = list(OF_FAULT.finditer(row.rsplit("|", 2)[1]))
+        assert named, row
+        for found in named:
+            assert found["test"] in rooms.get((found["room"], found["file"]), ()), found[0]
+        # Whatever else is named beside them would not be looked at.
+        assert len(named) == row.rsplit("|", 2)[1].count("::"), row
 
 
 @documents

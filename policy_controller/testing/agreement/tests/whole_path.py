@@ -5,10 +5,12 @@ Two nodes of a laboratory, and the operator on a host outside. Knows the operato
 
 import asyncio
 import itertools
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -140,6 +142,30 @@ class WholePath:
         while self.streams.statuses().get(name) is not None:  # noqa: ASYNC110 - a stream that ends sets no event
             await asyncio.sleep(EVERY)
         self._start(name)
+
+    def freeze_enforcer(self, name: str) -> None:
+        """A node's enforcer reads nothing and answers nothing any more, and its connections stay."""
+        self._enforcers[name].send_signal(signal.SIGSTOP)
+
+    def thaw_enforcer(self, name: str) -> None:
+        """It goes on where it was."""
+        self._enforcers[name].send_signal(signal.SIGCONT)
+
+    @property
+    def ended_streams(self) -> Counter[str]:
+        """Streams that the operator ended, by status."""
+        return self._server.ended
+
+    async def acknowledged(self, name: str) -> None:
+        """Return when this node has acknowledged what was told, whatever the other has."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not (
+            self._loop.revision == self.store.revision
+            and (status := self.streams.statuses().get(name)) is not None
+            and status.current
+        ):
+            assert time.monotonic() < deadline, self.streams.statuses()
+            await asyncio.sleep(EVERY)
 
     async def nodes_noticed(self) -> None:
         """Return when every node drops what it does not know, since nobody tells it any more."""

@@ -7,16 +7,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import pytest
 import pytest_asyncio
 
 from policy_controller.enforcer.conntrack import Conntrack
+from policy_controller.enforcer.surroundings import BRIDGE_CALLS, BRIDGE_SETTINGS
 from policy_controller.testing.installation.commits import Commits
-from policy_controller.testing.installation.installation import enforcer_of
+from policy_controller.testing.installation.installation import ENFORCER_PORT, enforcer_of
 from policy_controller.testing.installation.tests.rounds import Record
 from policy_controller.testing.installation.tests.town import NODES, TCP_PORT, UDP_PORT, Town
+from policy_controller.testing.kubelet.probes import fetched
 from policy_controller.testing.laboratory import NetworkKind
 from policy_controller.testing.probe import (
     Endpoint,
@@ -54,6 +57,8 @@ HARM: Final[Mapping[str, str]] = {
     "a gate deleted": f"delete element {TABLE} ingress4 {{ WEB }}",
     "all gates deleted": f"flush map {TABLE} ingress4; flush map {TABLE} ingress6",
     "a known address deleted": f"delete element {TABLE} known4 {{ WEB }}",
+    "a table flushed": f"flush table {TABLE}",
+    "an element added": f"add element {TABLE} self4 {{ DB . WEB }}",
     "a rule added that accepts": f"insert rule {TABLE} forward accept",
     "a rule added that drops": f"insert rule {TABLE} forward drop",
     "rules deleted": f"flush chain {TABLE} forward",
@@ -164,11 +169,75 @@ async def told(town: Town, number: int) -> None:
             await asyncio.sleep(0.1)
 
 
+def switch_bridge_calls(town: Town, value: str) -> None:
+    """Whether bridges of the node hand packets to the IP hooks; somebody's own sysctl."""
+    for name in BRIDGE_CALLS:
+        town.laboratory.run_in(
+            town.laboratory.nodes[NODE].namespace, partial((BRIDGE_SETTINGS / name).write_text, value)
+        )
+
+
+async def ready(town: Town) -> str:
+    """What the node's enforcer says of itself."""
+    network = town.installation.network_of(enforcer_of(NODE))
+    _, body = await fetched(network, "127.0.0.1", ENFORCER_PORT, "/readyz")
+    return body.decode()
+
+
+async def said(town: Town, words: str) -> float:
+    """Seconds until the enforcer says these words."""
+    began = time.monotonic()
+    async with asyncio.timeout(30):
+        while words not in await ready(town):  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+async def test_a_node_whose_bridges_are_switched_off_says_so_within_a_second_and_enforces_again_when_they_are_back(
+    town: Town, record_property: Record
+) -> None:
+    if town.network is NetworkKind.ROUTED:
+        pytest.skip("there is no bridge")
+    await said(town, "ok\n")
+    async with AsyncExitStack() as stack:
+        prober = await stack.enter_async_context(Prober())
+        watched = Watched(town, prober, stack)
+        await watched.begin()
+        # Asked once by everybody before it is counted.
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        try:
+            await asyncio.to_thread(switch_bridge_calls, town, "0")
+            told = await said(town, "net.bridge.bridge-nf-call-iptables is off")
+        finally:
+            await asyncio.to_thread(switch_bridge_calls, town, "1")
+        again = await said(town, "ok\n")
+        await asyncio.to_thread(forget_connections, town)
+        windows = {"off": (began, time.monotonic())}
+        for watch in watched.denied:
+            await watch.changed_to(Outcome.TIMED_OUT, since=time.monotonic(), within=10)
+        allowed, denied = watched.results(watched.allowed), watched.results(watched.denied)
+    leaks = [result for result in denied if result.outcome in ANSWERED]
+    refusals = [result for result in allowed if is_refused(result)]
+    where = f"bridge calls off ({town.network.value})"
+    record_property(f"{where}: ms until told", round(told * 1000))
+    record_property(f"{where}: ms until ready again", round(again * 1000))
+    record_property(f"{where}: probes", len(allowed) + len(denied))
+    record_property(f"{where}: passed meanwhile on one node", len(leaks))
+    record_property(f"{where}: leaks before or after", len(outside(leaks, windows)))
+    record_property(f"{where}: refusals", len(refusals))
+    assert told <= MOST_SECONDS
+    assert again <= MOST_SECONDS
+    assert not outside(leaks, windows)
+    assert not outside(refusals, windows)
+    assert "net.bridge.bridge-nf-call-iptables is off" in town.installation.log_of(enforcer_of(NODE))
+
+
 async def test_whatever_somebody_changes_is_mended_within_a_second(
     town: Town, record_property: Record
 ) -> None:
     namespace = town.laboratory.nodes[NODE].namespace
-    web = str(town.laboratory.pods["web"].addresses[0])
+    web, db = (str(town.laboratory.pods[name].addresses[0]) for name in ("web", "db"))
     windows: dict[str, Window] = {}
     took: dict[str, float] = {}
     numbers: list[int] = []
@@ -179,7 +248,7 @@ async def test_whatever_somebody_changes_is_mended_within_a_second(
         commits = stack.enter_context(Commits(namespace))
         for name, text in HARM.items():
             before = time.monotonic()
-            number = await asyncio.to_thread(nft, town, text.replace("WEB", web))
+            number = await asyncio.to_thread(nft, town, text.replace("WEB", web).replace("DB", db))
             # Until the first of ours the table may hold what nobody can read.
             await answered(commits, before)
             await town.in_force()
