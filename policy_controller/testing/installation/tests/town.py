@@ -114,10 +114,10 @@ class Town:
         cluster = await self.cluster()
         pods = [self.laboratory.pods[name] for name in PODS]
         listeners = [Listener(pod.namespace, pod.name, (TCP_PORT,), (UDP_PORT,)) for pod in pods]
-        return ContinuousProbing(listeners, _pairs(cluster, pods))
+        return ContinuousProbing(listeners, pairs_of(cluster, pods))
 
 
-def _pairs(cluster: Cluster, pods: list[Pod]) -> Iterator[Pair]:
+def pairs_of(cluster: Cluster, pods: list[Pod]) -> Iterator[Pair]:
     """Of TCP and UDP one over IPv4 and the other over IPv6, turn and turn about: so each pair is asked often enough."""
     for number, (source, destination) in enumerate(permutations(pods, 2)):
         turned = TRANSPORTS if number % 2 else TRANSPORTS[::-1]
