@@ -7,6 +7,7 @@ client asks for the server by a fixed name, because the address it dials (a Serv
 """
 
 import ipaddress
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -110,15 +111,29 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
     new clients, and open streams go on.
     """
 
-    def configured() -> grpc.ServerCertificateConfiguration:
-        now = certificate()
-        return grpc.ssl_server_certificate_configuration([(now.key, now.chain)])
+    shown = certificate()
+    turn = threading.Lock()
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        with turn:
+            now = certificate()
+            if now == shown:
+                # Seen with 1.85: where handshakes meet, one uses what another has just replaced and freed, and gRPC
+                # aborts the process (grpc issue 36693). So it is replaced only when there is something new.
+                return None
+            shown = now
+        return _configured(now)
 
     # Clients prove themselves by tokens; a certificate of theirs is not asked for and would not be looked at.
     credentials = grpc.dynamic_ssl_server_credentials(
-        configured(), configured, require_client_authentication=False
+        _configured(shown), renewed, require_client_authentication=False
     )
     return server.add_secure_port(str(address), credentials)
+
+
+def _configured(certificate: Certificate) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(certificate.key, certificate.chain)])
 
 
 def new_server() -> grpc.aio.Server:
