@@ -110,7 +110,6 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
     `certificate` is called at every handshake, from a thread of gRPC's: a certificate that has been renewed is shown to
     new clients, and open streams go on.
     """
-
     shown = certificate()
     turn = threading.Lock()
 
@@ -127,7 +126,9 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
 
     # Clients prove themselves by tokens; a certificate of theirs is not asked for and would not be looked at.
     credentials = grpc.dynamic_ssl_server_credentials(
-        _configured(shown), renewed, require_client_authentication=False
+        _configured(shown),
+        renewed,  # type: ignore[arg-type]  # None is no change (grpc.dynamic_ssl_server_credentials); the stubs leave it out
+        require_client_authentication=False,
     )
     return server.add_secure_port(str(address), credentials)
 
