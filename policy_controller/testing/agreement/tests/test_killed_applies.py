@@ -73,7 +73,7 @@ def left_by_phases(before: Tables, after: Tables, base: Base) -> list[tuple[str,
 async def test_an_enforcer_that_is_killed_at_any_point_of_an_apply_leaves_the_old_or_the_new_generation(
     ground: Flooded, extent: Extent, record_property: Record
 ) -> None:
-    points = extent.choose(3, 100)
+    points = extent.choose(2, 100)
     # Nothing is closed for unknown addresses: of each state the operator has spoken last.
     states = [State(one.cluster) for one in by_chance(seeded(SEED), points + 1)]
     interfaces = tuple(ground.laboratory.pod_interfaces)
@@ -105,5 +105,5 @@ async def test_an_enforcer_that_is_killed_at_any_point_of_an_apply_leaves_the_ol
     record_property("enforcers killed at a point of an apply", killed)
     for phase, times in found.items():
         record_property(f"kernels found as phase {phase} leaves them", times)
-    assert killed > 0.9 * points
+    assert killed >= 0.9 * points
     assert_atomic(ground, tally, record_property)

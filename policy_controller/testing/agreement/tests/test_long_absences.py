@@ -44,7 +44,7 @@ SPECS: Final[dict[str, dict[str, Any]]] = {
     "out-of-guest": {"podSelector": {"matchLabels": {"app": "guest"}}, "policyTypes": ["Egress"]},
 }
 HOUR: Final = 3_600.0
-TEN_MINUTES: Final = 600.0
+FIVE_MINUTES: Final = 300.0
 FACTOR: Final = 120.0
 """Seconds of an enforcer's clock in one of the world: an hour passes in thirty."""
 GATED_FACTOR: Final = 10.0
@@ -102,7 +102,7 @@ def record(what: str, tally: Tally, record_property: Record) -> None:
 async def test_while_the_operator_is_away_for_an_hour_pods_come_and_go_and_nothing_opens_or_closes(
     tmp_path: Path, extent: Extent, record_property: Record
 ) -> None:
-    seconds = extent.choose(TEN_MINUTES, HOUR)
+    seconds = extent.choose(FIVE_MINUTES, HOUR)
     async with town(tmp_path, FACTOR) as path:
         with probing_of(path) as probing:
             await path.go_away()
@@ -145,8 +145,9 @@ async def test_while_the_operator_is_away_for_an_hour_pods_come_and_go_and_nothi
     assert not left, left
 
 
+@pytest.mark.whole
 async def test_a_pod_that_never_gets_an_address_closes_new_pods_of_its_node_no_longer_than_stated(
-    tmp_path: Path, extent: Extent, record_property: Record
+    tmp_path: Path, record_property: Record
 ) -> None:
     longest = 0.0
     async with town(tmp_path, GATED_FACTOR) as path:
@@ -157,7 +158,7 @@ async def test_a_pod_that_never_gets_an_address_closes_new_pods_of_its_node_no_l
             # The node has seen its link, and waited for somebody to tell of it.
             await all_of(path, pod, Outcome.ACCEPTED)
         with probing_of(path) as probing:
-            for number in range(extent.choose(1, 4)):
+            for number in range(4):
                 began = time.monotonic()
                 path.tell_bound(f"never-{number}", "node-a", "web")
                 await path.settled()
