@@ -34,6 +34,8 @@ KINDS: Final = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DG
 PATIENCE: Final = 1.5
 """Seconds until nothing has arrived; TCP repeats itself after 0.2 s and 0.6 s."""
 NUMBERS: Final = itertools.count(1)
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two walks over all connections (docs/decisions/moved-addresses.md)."""
 LONG: Final = 20.0
 """Seconds for what must arrive."""
 
@@ -277,7 +279,9 @@ async def test_an_address_that_moves_between_pods_again_and_again_has_what_its_p
             for here, there in zip(one.client.addresses, one.old.addresses, strict=True)
             for transport in KINDS
         ]
-        held, denied, seconds, moves = one.old, list[tuple[float, float]](), list[float](), 0
+        held, moves = one.old, 0
+        denied, meanwhile = list[tuple[float, float]](), list[tuple[float, float]]()
+        seconds = list[float]()
         watches = [
             await stack.enter_async_context(path.prober.watch(knock, every_ms=10.0, timeout=0.3))
             for knock in knocks
@@ -295,27 +299,38 @@ async def test_an_address_that_moves_between_pods_again_and_again_has_what_its_p
                 path.tell_no_pod(held)
             path.tell_pod(taker, app)
             await path.settled()
+            seconds.append(time.monotonic() - began)
             since = time.monotonic()
-            seconds.append(since - began)
             if app == "old":
                 await asyncio.gather(
                     *(watch.changed_to(Outcome.ACCEPTED, since=since, within=LONG) for watch in watches)
                 )
             else:
-                await asyncio.sleep(0.4)
-                denied.append((since, time.monotonic()))
+                # A probe may get the port of one that was let through, and is of its connection until that has ended.
+                await asyncio.sleep(LONGEST_PAUSE + 0.5)
+                denied.append((since + LONGEST_PAUSE, time.monotonic()))
+                meanwhile.append((since, since + LONGEST_PAUSE))
             held, moves = taker, moves + 1
         path.tell_no_pod(held)
         seen = [result for watch in watches for result in watch.results]
-    late = [result for result in seen if any(since < result.sent_at < until for since, until in denied)]
-    leaks = [result for result in late if result.outcome in {Outcome.ACCEPTED, Outcome.REFUSED}]
+    late, sooner = (
+        [result for result in seen if any(since < result.sent_at < until for since, until in times)]
+        for times in (denied, meanwhile)
+    )
+    leaks, of_old_ports = (
+        [result for result in results if result.outcome in {Outcome.ACCEPTED, Outcome.REFUSED}]
+        for results in (late, sooner)
+    )
     record_property("addresses moved between pods", moves)
     record_property(
         "ms until a moved address is judged anew, building its pod included, the most", 1_000 * max(seconds)
     )
     record_property("moved addresses: probes at pods that admit nobody", len(late))
     record_property("moved addresses: leaks", len(leaks))
+    record_property("moved addresses: probes in the second before", len(sooner))
+    record_property("moved addresses: those with the port of an open connection", len(of_old_ports))
     assert not leaks, leaks
+    assert len(of_old_ports) < 0.01 * len(sooner), of_old_ports
     assert len(late) > 10 * len(denied)
 
 
