@@ -37,7 +37,7 @@ PODS_OF_A_NODE: Final = 2
 MEBIBYTE: Final = 1 << 20
 MOST_MIB_OF_A_NODE: Final = 0.5
 """How much more memory the process may hold for each stream."""
-MOST_REQUESTS_BESIDE: Final = 100
+MOST_REQUESTS_BESIDE: Final = 200
 """What an operator asks that starts, whoever connects: LISTs, watches, its own objects."""
 
 
