@@ -79,7 +79,7 @@ async def taken(path: InMemory) -> float:
 async def test_other_policies_are_on_time_beside_the_largest_there_is(
     extent: Extent, record_property: Record
 ) -> None:
-    count = extent.choose(2_000, 100_000)
+    count = extent.choose(1_000, 100_000)
     async with InMemory(SystemClock(), [NODE]) as path:
         for number in range(-(-count // PODS_OF_A_NAMESPACE)):
             path.store.put(Kind.NAMESPACE, objects.namespace(f"space-{number}", version=1))
