@@ -27,7 +27,7 @@ from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.logs.restraint import Restraint
 from policy_controller.wire import channel
 from policy_controller.wire import enforcement_pb2 as pb
-from policy_controller.wire.convert import decode_node, encode_operator
+from policy_controller.wire.convert import decode_node, encode_operator, is_of_unknown_kind
 from policy_controller.wire.enforcement_pb2_grpc import EnforcementServicer, add_EnforcementServicer_to_server
 from policy_controller.wire.messages import (
     PROTOCOL_VERSION,
@@ -227,8 +227,16 @@ class EnforcementServer(EnforcementServicer):
 
     async def _read(self, stream: NodeStream, caller: Caller, requests: Requests) -> None:
         async for message in requests:
+            if is_of_unknown_kind(message):
+                self._pass_over(stream.session.node)
+                continue
             self._heard(stream, caller, _decoded(message))
             stream.wake.set()
+
+    def _pass_over(self, node: str) -> None:
+        # Without its report it is as well enforced: ending its stream would lose more.
+        if self._restraints[f"unknown {node}"].allows():
+            log.warning("node %s says what this operator does not know: its enforcer is newer", node)
 
     def _heard(self, stream: NodeStream, caller: Caller, reply: NodeMessage) -> None:
         now = self._clock.now()

@@ -36,16 +36,18 @@ Call = grpc.aio.StreamStreamCall[pb.NodeMessage, pb.OperatorMessage]
 class Backoff:
     """Seconds to wait before each further attempt: twice as many each time, and a random part of them.
 
-    The random part keeps the nodes of a cluster from coming back all at once.
+    The random part keeps the nodes of a cluster from coming back all at once. Only a stream that lasted longer than the
+    last wait begins anew: two ends that do not understand each other would meet without a pause.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._longest = SHORTEST_WAIT
 
-    def succeeded(self) -> None:
-        """Begin anew: the operator has said something."""
-        self._longest = SHORTEST_WAIT
+    def ended(self, lasted: float | None) -> None:
+        """A stream is over, so many seconds after the operator's first word; None when there was none."""
+        if lasted is not None and lasted >= self._longest:
+            self._longest = SHORTEST_WAIT
 
     def next_wait(self) -> float:
         """Seconds until the next attempt."""
@@ -103,23 +105,26 @@ class Conversation:
                 group.create_task(self._tell_reports(call)),
             )
             try:
-                return await self._converse(call)
+                return await self._converse(call, clock)
             finally:
                 for task in beside:
                     task.cancel()
 
-    async def _converse(self, call: Call) -> Setback:
+    async def _converse(self, call: Call, clock: Clock) -> Setback:
+        welcomed: float | None = None
         try:
             await self._write(call, self._enforcement.begin_stream())
             self._enforcement.note_connected()
             async for message in call:
-                self._backoff.succeeded()
-                self._welcome.set()
+                if welcomed is None:
+                    welcomed = clock.now()
+                    self._welcome.set()
                 self._reach.succeed()
                 await self._write(call, await self._enforcement.receive(message))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The latter is raised by a write to a call that has ended while the message was carried out.
             pass
+        self._backoff.ended(None if welcomed is None else clock.now() - welcomed)
         return setback(await call.code(), await call.details() or "", self._channel.get_state())
 
     async def _show_tokens(self, call: Call, shown: str, files: CredentialFiles, clock: Clock) -> None:

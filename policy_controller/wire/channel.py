@@ -114,7 +114,7 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
         # None is "the same". gRPC 1.85 puts another into the place of the one that handshakes on other threads are using, and
-        # nothing keeps it from being freed under them: told so at every handshake, a few hundred connections at once end the process.
+        # nothing keeps it from being freed under them (grpc issue 36693): told so at every handshake, a few hundred connections at once end the process.
         nonlocal shown
         now = certificate()
         with changing:

@@ -33,6 +33,7 @@ from policy_controller.wire.messages import (
     Tampered,
 )
 from policy_controller.wire.refused import Refused, plain
+from policy_controller.wire.unknown import first_unknown, has_unknown
 
 DIGEST_BYTES: Final = 16
 NACK_CAUSES: Final = {
@@ -148,17 +149,23 @@ def decode_node(message: pb.NodeMessage, limits: Limits = LIMITS) -> NodeMessage
         raise Refused.because(fault, "message") from fault
 
 
+def is_of_unknown_kind(message: pb.NodeMessage) -> bool:
+    """Whether a node says something that this protocol version has no word for, and nothing else.
+
+    A report of a newer enforcer, then: what is answered, or changes what is in force, is said by the kinds that are known.
+    """
+    return message.WhichOneof("kind") is None and message.ByteSize() > 0
+
+
 def _check_whole(message: Message, version: int, limits: Limits) -> None:
     """What holds for every message. The version first: a newer peer's fields are unknown because it is newer."""
     if version != PROTOCOL_VERSION:
         raise InvalidField(f"is {version}, this end speaks {PROTOCOL_VERSION}", ("protocol_version",))
     _check_size(message, limits)
-    known = type(message)()
-    known.CopyFrom(message)
-    known.DiscardUnknownFields()
-    # Sizes count unknown fields at any depth; comparing them costs no walk in Python.
-    if known.ByteSize() != message.ByteSize():
-        raise InvalidField("has a field that protocol version 1 does not know", ())
+    if has_unknown(message):
+        path, number = first_unknown(message) or ((), 0)
+        which = f"field {number}, which" if number else "a field that"
+        raise InvalidField(f"has {which} protocol version 1 does not know", path)
 
 
 def _check_size(message: Message, limits: Limits) -> None:

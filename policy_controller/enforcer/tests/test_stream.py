@@ -58,10 +58,15 @@ SECOND = DeltaMessage(1, 2, STANDS, digest_of(WEB_CHANGED), difference(WEB_ISOLA
 
 
 class Impatient(SystemClock):
-    """Waits for files only, and notes for how long it was to wait otherwise."""
+    """Waits for files only, and notes for how long it was to wait otherwise. Each look at it takes so many seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, a_look: float = 0.0) -> None:
         self.waits: list[float] = []
+        self._a_look, self._now = a_look, 0.0
+
+    def now(self) -> float:
+        self._now += self._a_look
+        return self._now
 
     async def sleep(self, seconds: float) -> None:
         if seconds == LOOK_SECONDS:
@@ -267,7 +272,7 @@ class Told(FakeNft):
 
 
 async def test_streams_that_brought_something_are_followed_soon_and_others_ever_later(site: Site) -> None:
-    clock = Impatient()
+    clock = Impatient(a_look=1.0)
     async with serving(site) as operator, node(site, clock):
         for _ in range(4):
             stream, _ = await operator.next_stream()
@@ -282,11 +287,25 @@ async def test_streams_that_brought_something_are_followed_soon_and_others_ever_
     assert fruitless[-1] > 2 * SHORTEST_WAIT
 
 
-def test_waits_between_attempts_grow_to_a_limit_and_begin_anew_after_success() -> None:
+async def test_streams_that_end_as_soon_as_they_brought_something_are_followed_ever_later(site: Site) -> None:
+    clock = Impatient()
+    async with serving(site) as operator, node(site, clock):
+        for _ in range(4):
+            stream, _ = await operator.next_stream()
+            await stream.say(FIRST)
+            stream.end()
+        await operator.next_stream()
+    assert clock.waits[-1] > 2 * SHORTEST_WAIT
+
+
+def test_waits_between_attempts_grow_to_a_limit_and_begin_anew_after_a_stream_that_lasted() -> None:
     backoff = Backoff(SystemRandom())
     waits = [backoff.next_wait() for _ in range(12)]
     bounds = [min(SHORTEST_WAIT * 2**attempt, LONGEST_WAIT) for attempt in range(12)]
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
     assert len(set(waits)) == len(waits)
-    backoff.succeeded()
+    for lasted in (None, 0.0, LONGEST_WAIT - 1):
+        backoff.ended(lasted)
+        assert backoff.next_wait() >= LONGEST_WAIT / 2
+    backoff.ended(LONGEST_WAIT)
     assert backoff.next_wait() <= SHORTEST_WAIT

@@ -13,10 +13,9 @@ from policy_controller.wire.convert import decode_node, decode_operator
 from policy_controller.wire.limits import Limits
 from policy_controller.wire.messages import DeltaMessage, SnapshotMessage
 from policy_controller.wire.refused import Refused
-from policy_controller.wire.tests.messages import OTHER_PEERS, PEERS, PORTS, delta, edits, parts, snapshot
+from policy_controller.wire.tests.messages import OTHER_PEERS, PEERS, PORTS, delta, edits, snapshot
 
 SNAPSHOT, DELTA = snapshot().SerializeToString(), delta().SerializeToString()
-UNKNOWN_FIELD = b"\xf8\x7f\x01"
 End = TypeVar("End", pb.OperatorMessage, pb.NodeMessage)
 
 INET = pb.TABLE_FAMILY_INET
@@ -81,32 +80,6 @@ def test_changed_fields_raise_nothing_but_a_refusal(
     for change in changes:
         change(message)
     read(message.SerializeToString())
-
-
-@pytest.mark.parametrize("make", [snapshot, delta])
-def test_an_unknown_field_at_any_depth_refuses_the_whole_message(
-    make: Callable[[], pb.OperatorMessage],
-) -> None:
-    count = len(list(parts(make())))
-    assert count > 20
-    for index in range(count):
-        message = make()
-        part = list(parts(message))[index]
-        part.MergeFromString(UNKNOWN_FIELD)
-        with pytest.raises(Refused, match="does not know"):
-            decode_operator(message)
-
-
-def test_a_message_of_another_version_is_refused_by_version_even_if_it_holds_unknown_fields() -> None:
-    message = snapshot()
-    message.protocol_version = 2
-    message.snapshot.MergeFromString(UNKNOWN_FIELD)
-    with pytest.raises(Refused, match="protocol_version: is 2, this end speaks 1"):
-        decode_operator(message)
-    hello = pb.NodeMessage(hello=pb.Hello(protocol_version=9, node="node-1"))
-    hello.hello.MergeFromString(UNKNOWN_FIELD)
-    with pytest.raises(Refused, match="protocol_version: is 9, this end speaks 1"):
-        decode_node(hello)
 
 
 def set_to(part: Message, **fields: object) -> None:

@@ -5,9 +5,11 @@ arrives is seen at the interface of the pod, so that a refusal by whoever has th
 """
 
 import asyncio
+import enum
 import itertools
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,9 +20,11 @@ import pytest_asyncio
 
 from compilers.model.words import Address
 from policy_controller.controller.streams import NodeStreams
+from policy_controller.testing.agreement.tests.scene import Record
 from policy_controller.testing.agreement.tests.whole_path import WholePath
+from policy_controller.testing.extent import Extent
 from policy_controller.testing.laboratory import NetworkKind, Pod
-from policy_controller.testing.probe import Endpoint, Outcome, Probe, Transport
+from policy_controller.testing.probe import Endpoint, Listener, Outcome, Probe, Transport
 from policy_controller.testing.probe.sockets import family_of, open_socket, socket_address
 
 pytestmark = [pytest.mark.packets, pytest.mark.asyncio(loop_scope="module")]
@@ -30,6 +34,8 @@ KINDS: Final = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DG
 PATIENCE: Final = 1.5
 """Seconds until nothing has arrived; TCP repeats itself after 0.2 s and 0.6 s."""
 NUMBERS: Final = itertools.count(1)
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two walks over all connections (docs/decisions/moved-addresses.md)."""
 LONG: Final = 20.0
 """Seconds for what must arrive."""
 
@@ -249,6 +255,83 @@ async def test_connections_end_when_the_pod_has_ended(path: WholePath, phase: st
         await path.ended(one.old)
         found = await asyncio.gather(*(heard(each.client, each.server) for each in one.conversations))
         assert found == [False] * len(ALL)
+
+
+class Departure(enum.Enum):
+    """How a pod leaves its address."""
+
+    LEFT = "left the API"
+    COMPLETED = "completed"
+
+
+@pytest.mark.parametrize(
+    "departure",
+    [pytest.param(Departure.LEFT, marks=pytest.mark.whole), Departure.COMPLETED],
+    ids=lambda one: one.name.lower(),
+)
+async def test_an_address_that_moves_between_pods_again_and_again_has_what_its_pod_of_the_moment_may(
+    path: WholePath, departure: Departure, extent: Extent, record_property: Record
+) -> None:
+    """By turns a pod that admits the client has it and one that admits nobody; the client knocks all the while."""
+    async with scene(path, TO_OLD_FROM_CLIENT, TO_NEW_FROM_NOBODY) as one, AsyncExitStack() as stack:
+        knocks = [
+            Probe(Endpoint(one.client.namespace, here), there, transport, PORT)
+            for here, there in zip(one.client.addresses, one.old.addresses, strict=True)
+            for transport in KINDS
+        ]
+        held, moves = one.old, 0
+        denied, meanwhile = list[tuple[float, float]](), list[tuple[float, float]]()
+        seconds = list[float]()
+        watches = [
+            await stack.enter_async_context(path.prober.watch(knock, every_ms=10.0, timeout=0.3))
+            for knock in knocks
+        ]
+        for number in range(extent.choose(2, 30)):
+            app = ("old", "new")[number % 2 == 0]
+            name = f"{departure.name.lower()}-{number}-of-{one.old.name}"
+            began = time.monotonic()
+            path.laboratory.remove_pod(held)
+            taker = path.laboratory.add_pod(path.laboratory.nodes["node-b"], name, one.old.addresses)
+            path.prober.listen(Listener(taker.namespace, taker.name, (PORT,), (PORT,)))
+            if departure is Departure.COMPLETED:
+                path.tell_pod(held, ("new", "old")[number % 2 == 0], "Succeeded")
+            else:
+                path.tell_no_pod(held)
+            path.tell_pod(taker, app)
+            await path.settled()
+            seconds.append(time.monotonic() - began)
+            since = time.monotonic()
+            if app == "old":
+                await asyncio.gather(
+                    *(watch.changed_to(Outcome.ACCEPTED, since=since, within=LONG) for watch in watches)
+                )
+            else:
+                # A probe may get the port of one that was let through, and is of its connection until that has ended.
+                await asyncio.sleep(LONGEST_PAUSE + 0.5)
+                denied.append((since + LONGEST_PAUSE, time.monotonic()))
+                meanwhile.append((since, since + LONGEST_PAUSE))
+            held, moves = taker, moves + 1
+        path.tell_no_pod(held)
+        seen = [result for watch in watches for result in watch.results]
+    late, sooner = (
+        [result for result in seen if any(since < result.sent_at < until for since, until in times)]
+        for times in (denied, meanwhile)
+    )
+    leaks, of_old_ports = (
+        [result for result in results if result.outcome in {Outcome.ACCEPTED, Outcome.REFUSED}]
+        for results in (late, sooner)
+    )
+    record_property("addresses moved between pods", moves)
+    record_property(
+        "ms until a moved address is judged anew, building its pod included, the most", 1_000 * max(seconds)
+    )
+    record_property("moved addresses: probes at pods that admit nobody", len(late))
+    record_property("moved addresses: leaks", len(leaks))
+    record_property("moved addresses: probes in the second before", len(sooner))
+    record_property("moved addresses: those with the port of an open connection", len(of_old_ports))
+    assert not leaks, leaks
+    assert len(of_old_ports) < 0.01 * len(sooner), of_old_ports
+    assert len(late) > 10 * len(denied)
 
 
 async def test_connections_go_on_when_labels_no_longer_admit_them(path: WholePath) -> None:

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -39,6 +41,8 @@ NODES: Final = ("node-a", "node-b")
 DEBOUNCE: Final = 0.005
 SETTLE_SECONDS: Final = 30.0
 EVERY: Final = 0.005
+HEALTH: Final = "http://127.0.0.1:9470"
+"""Of an enforcer, in its node's network."""
 
 
 class WholePath:
@@ -48,9 +52,14 @@ class WholePath:
     """
 
     def __init__(
-        self, directory: Path, network: NetworkKind | Laboratory, debounce_seconds: float = DEBOUNCE
+        self,
+        directory: Path,
+        network: NetworkKind | Laboratory,
+        debounce_seconds: float = DEBOUNCE,
+        enforcer: tuple[str, ...] = ENFORCER,
     ) -> None:
         self._network = network
+        self._enforcer = enforcer
         self._debounce = debounce_seconds
         self._directory = directory
         self._authority, self._reviews = Authority(), FakeReviews()
@@ -167,6 +176,22 @@ class WholePath:
             assert time.monotonic() < deadline, self.streams.statuses()
             await asyncio.sleep(EVERY)
 
+    def log_of(self, name: str) -> str:
+        """What a node's enforcers have logged."""
+        return (self._directory / f"{name}.log").read_text("utf-8", "replace")
+
+    async def asked(self, name: str, path: str) -> str:
+        """What a node's enforcer answers on the address of health and metrics, whatever the status."""
+
+        def ask() -> str:
+            try:
+                with urllib.request.urlopen(HEALTH + path, timeout=SETTLE_SECONDS) as answer:  # noqa: S310 - of this machine
+                    return str(answer.read().decode())
+            except urllib.error.HTTPError as error:
+                return error.read().decode()
+
+        return await asyncio.to_thread(self.laboratory.run_in, self.laboratory.nodes[name].namespace, ask)
+
     async def nodes_noticed(self) -> None:
         """Return when every node drops what it does not know, since nobody tells it any more."""
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -214,7 +239,7 @@ class WholePath:
         self._flags[name] = ("--node", name, *site.flags(), "--pod-interfaces", links)
 
     def _start(self, name: str) -> None:
-        namespace, command = self.laboratory.nodes[name].namespace, [*ENFORCER, *self._flags[name]]
+        namespace, command = self.laboratory.nodes[name].namespace, [*self._enforcer, *self._flags[name]]
         with (self._directory / f"{name}.log").open("ab") as log:
             self._enforcers[name] = self.laboratory.spawn(namespace, command, stdout=log, stderr=log)
 

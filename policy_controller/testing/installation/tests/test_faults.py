@@ -37,8 +37,8 @@ from policy_controller.testing.installation.installation import (
     Ending,
     enforcer_of,
 )
-from policy_controller.testing.installation.tests.crowd import SAID, Crowd, descriptors, resident_bytes
 from policy_controller.testing.installation.tests.rounds import Record
+from policy_controller.testing.installation.tests.strangers import SAID, Crowd, descriptors, resident_bytes
 from policy_controller.testing.installation.tests.town import NODES, Town
 from policy_controller.testing.laboratory import NetworkKind, inside
 from policy_controller.testing.probe import Tally

@@ -119,7 +119,7 @@ class Town:
 
     async def pairs(self) -> tuple[Pair, ...]:
         """Every pair of the first pods in both families, by TCP or by UDP, with what the evaluator expects."""
-        return tuple(_pairs(await self.cluster(), self._first()))
+        return tuple(pairs_of(await self.cluster(), self._first()))
 
     def listeners(self) -> tuple[Listener, ...]:
         """What they listen on."""
@@ -133,7 +133,7 @@ class Town:
         return [self.laboratory.pods[name] for name in PODS]
 
 
-def _pairs(cluster: Cluster, pods: list[Pod]) -> Iterator[Pair]:
+def pairs_of(cluster: Cluster, pods: list[Pod]) -> Iterator[Pair]:
     """Of TCP and UDP one over IPv4 and the other over IPv6, turn and turn about: so each pair is asked often enough."""
     for number, (source, destination) in enumerate(permutations(pods, 2)):
         turned = TRANSPORTS if number % 2 else TRANSPORTS[::-1]
