@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from policy_controller.controller import compile_loop, handlers, relist, signs
 from policy_controller.controller import operator as operating
+from policy_controller.controller.compile_loop import RETRY_SECONDS
 from policy_controller.controller.doorbell import ANSWER_SECONDS, KNOCK_SECONDS
 from policy_controller.controller.health import health, serving
+from policy_controller.controller.identity.dates import today
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.operator import (
     COMPILE_SECONDS,
@@ -108,6 +111,34 @@ async def test_a_compiler_that_does_not_end_is_told_and_in_the_end_an_ailment(
     await eventually(lambda: operator.compile_loop.revision == operator.store.revision)
     listed(operator)
     assert (operator.ailments(), ready(operator)) == ([], [])
+
+
+async def test_what_is_not_compiled_or_not_served_is_told_until_it_is(
+    compiling: tuple[Operator, FakeClock, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, clock, _ = compiling
+    operator.compile_loop.revision = None
+    assert ready(operator) == ["Nothing has been compiled yet."]
+
+    def fails(_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(compile_loop, "Compiler", fails)
+        operator.store.put(Kind.POD, pod("web", address="10.0.0.1", version=2))
+        await clock.advance(1.0)
+        await eventually(lambda: operator.compile_loop.failing)
+        assert ready(operator) == ["The last state of the cluster does not compile."]
+    await clock.advance(RETRY_SECONDS + 1.0)
+    await eventually(lambda: not operator.compile_loop.failing)
+    assert ready(operator) == []
+    no_certificate = "Nodes are not served: there is no certificate yet."
+    assert [trouble.sentence for trouble in operator.reasons_not_ready()] == [no_certificate]
+    operator.server._server = object()  # type: ignore[assignment] # something that serves
+    assert operator.reasons_not_ready() == []
+    monkeypatch.setattr(type(operator.identity), "ends", today() - timedelta(seconds=1))
+    expired = "Nodes are not served: the certificate has expired."
+    assert [trouble.sentence for trouble in operator.reasons_not_ready()] == [expired]
 
 
 async def test_changes_that_never_pause_are_no_sign_of_a_stuck_compiler(
