@@ -4,9 +4,11 @@ API server, operator and enforcers are processes, and it comes to the operator a
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +39,7 @@ class Street:
         self._prober = prober
         web, api = (town.laboratory.pods[name] for name in ("web", "api"))
         prober.listen(Listener(api.namespace, api.name, (TCP_PORT,), (UDP_PORT,)))
+        self._ports = itertools.count(10_000)
         self._probes = [
             Probe(Endpoint(web.namespace, here), there, transport, port)
             for here, there in zip(web.addresses, api.addresses, strict=True)
@@ -47,7 +50,9 @@ class Street:
         """What becomes of packets that are sent now, and soon after."""
         found: Counter[Outcome] = Counter()
         for _ in range(rounds):
-            found.update(one.outcome for one in await self._prober.run(self._probes, timeout=SILENCE_SECONDS))
+            # A packet from a port that an admitted one came from a while ago belongs to that connection, which goes on.
+            probes = [replace(probe, source_port=next(self._ports)) for probe in self._probes]
+            found.update(one.outcome for one in await self._prober.run(probes, timeout=SILENCE_SECONDS))
         return found
 
     async def admit(self, app: str) -> None:

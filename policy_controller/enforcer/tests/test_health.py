@@ -140,6 +140,8 @@ async def test_a_node_is_ready_once_the_last_word_of_the_operator_is_in_force() 
         one.enforcement.end_stream()
         status, text = await one.ask("/readyz")
         assert (status, "not the operator's last word" in text) == (503, True)
+        # However long it is away, a restart would not bring it back.
+        await one.clock.advance(3_600)
         assert await one.ask("/healthz") == (200, "ok\n")
 
 
