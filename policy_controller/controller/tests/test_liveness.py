@@ -15,13 +15,11 @@ from prometheus_client import CollectorRegistry
 from policy_controller.controller import compile_loop, handlers, relist, signs
 from policy_controller.controller import operator as operating
 from policy_controller.controller.compile_loop import RETRY_SECONDS
-from policy_controller.controller.doorbell import ANSWER_SECONDS, KNOCK_SECONDS
 from policy_controller.controller.health import health, serving
 from policy_controller.controller.identity.dates import today
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.operator import (
     COMPILE_SECONDS,
-    DOOR_SECONDS,
     SILENT_SECONDS,
     UNCOMPILED_SECONDS,
     Operator,
@@ -31,8 +29,7 @@ from policy_controller.controller.settings import Settings
 from policy_controller.controller.signs import STEADY_SECONDS, Signs
 from policy_controller.controller.tests.objects import namespace, new, pod, policy
 from policy_controller.controller.tests.running import operator_of
-from policy_controller.controller.tests.serving import serving as served_nodes
-from policy_controller.controller.tests.waiting import PATIENCE_SECONDS, eventually
+from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import (
     ErrorEvent,
@@ -61,9 +58,9 @@ def listed(operator: Operator) -> None:
     operator.relister.synced.set()
     operator.watches.missing_since = None
     for kind in Kind:
-        operator.signs.opened(kind)
+        number = operator.signs.opened(kind)
         operator.signs.heard(kind)
-        operator.signs.ended(kind)
+        operator.signs.ended(kind, number)
 
 
 @pytest.fixture
@@ -234,21 +231,25 @@ async def test_a_kind_counts_as_watched_from_its_first_event_or_while_a_watch_st
     signed = Signs(clock)
     for _ in range(10):
         # Opened, and ended at once with an error.
-        signed.opened(Kind.POD)
-        signed.ended(Kind.POD)
+        signed.ended(Kind.POD, signed.opened(Kind.POD))
         await clock.advance(1.0)
     assert signed.unwatched_seconds(Kind.POD) == 10.0
-    signed.opened(Kind.POD)
+    number = signed.opened(Kind.POD)
     await clock.advance(STEADY_SECONDS)
     assert signed.unwatched_seconds(Kind.POD) == 0.0
     await clock.advance(HOUR)
-    signed.ended(Kind.POD)
+    # The next has begun before this one is known to have ended.
+    later = signed.opened(Kind.POD)
+    signed.ended(Kind.POD, number)
+    await clock.advance(HOUR)
+    assert signed.unwatched_seconds(Kind.POD) == 0.0
+    signed.ended(Kind.POD, later)
     assert signed.unwatched_seconds(Kind.POD) == 0.0
     await clock.advance(3.0)
     assert signed.unwatched_seconds(Kind.POD) == 3.0
-    signed.opened(Kind.POD)
+    number = signed.opened(Kind.POD)
     signed.heard(Kind.POD)
-    signed.ended(Kind.POD)
+    signed.ended(Kind.POD, number)
     await clock.advance(2.0)
     assert signed.unwatched_seconds(Kind.POD) == 2.0
 
@@ -309,65 +310,6 @@ async def test_an_hour_without_an_api_server_is_no_ailment() -> None:
     assert any("have not been listed" in reason for reason in ready(operator))
     assert any("have not been watched" in reason for reason in ready(operator))
     assert operator.watches.missing_since is not None
-
-
-@asynccontextmanager
-async def knocked_at(address: HostPort) -> AsyncIterator[tuple[Operator, FakeClock]]:
-    clock = FakeClock()
-    operator = Operator(Settings(), clock)
-    task = asyncio.create_task(operator.doorbell.run(address))
-    try:
-        yield operator, clock
-    finally:
-        task.cancel()
-
-
-async def test_a_door_that_answers_no_longer_is_an_ailment_until_it_does() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with (
-        served_nodes() as served,
-        knocked_at(HostPort("127.0.0.1", served.server.port)) as (operator, clock),
-    ):
-        await clock.advance(KNOCK_SECONDS)
-        await eventually(lambda: operator.doorbell.answered == 1)
-        await served.server.stop()
-        async with await asyncio.start_server(silent, "127.0.0.1", served.server.port):
-            await clock.advance(KNOCK_SECONDS)
-            await clock.advance(ANSWER_SECONDS)
-            assert operator.doorbell.unanswered_seconds() > 0.0
-            assert operator.ailments() == []
-            await clock.advance(DOOR_SECONDS)
-            (sentence,) = operator.ailments()
-            assert sentence.startswith("Nodes that connect have not been answered for ")
-        certificate = served.authority.certificate()
-        await served.server.start(HostPort("127.0.0.1", served.server.port), lambda: certificate)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while operator.doorbell.answered == 1:
-                await clock.advance(ANSWER_SECONDS)
-                await asyncio.sleep(0.01)
-        assert operator.ailments() == []
-
-
-async def test_a_door_that_never_answered_is_not_taken_for_a_stuck_one() -> None:
-    async with knocked_at(HostPort("127.0.0.1", 1)) as (operator, clock):
-        for _ in range(20):
-            await clock.advance(DOOR_SECONDS / 10)
-            assert operator.ailments() == []
-
-
-async def test_the_operators_own_door_answers_and_whoever_knocks_is_not_counted() -> None:
-    async with (
-        served_nodes() as served,
-        knocked_at(HostPort("127.0.0.1", served.server.port)) as (operator, clock),
-    ):
-        doorbell, begun = operator.doorbell, served.server.handshakes
-        for count in (1, 2):
-            await clock.advance(KNOCK_SECONDS)
-            await eventually(lambda count=count: doorbell.answered == count)  # type: ignore[misc] # bound in the loop
-        assert served.server.handshakes - begun == doorbell.answered
 
 
 async def test_a_blocked_event_loop_leaves_a_kubelet_without_an_answer(tmp_path: Path) -> None:
