@@ -60,7 +60,7 @@ class Signs:
         """The watch of this number has ended."""
         sign, watched = self._signs[kind], self.unwatched_seconds(kind) == 0.0
         del sign.open_since[number]
-        if watched and not sign.open_since:
+        if watched:
             sign.unwatched_since = self._clock.now()
 
     def last(self, kind: Kind) -> float:

@@ -241,6 +241,8 @@ async def test_a_kind_counts_as_watched_from_its_first_event_or_while_a_watch_st
     # The next has begun before this one is known to have ended.
     later = signed.opened(Kind.POD)
     signed.ended(Kind.POD, number)
+    await clock.advance(1.0)
+    assert signed.unwatched_seconds(Kind.POD) == 1.0
     await clock.advance(HOUR)
     assert signed.unwatched_seconds(Kind.POD) == 0.0
     signed.ended(Kind.POD, later)
