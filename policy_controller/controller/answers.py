@@ -130,7 +130,7 @@ class Told:
 
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
         """The pieces, as they are."""
-        self._signs.opened(self._kind)
+        number = self._signs.opened(self._kind)
         try:
             async for chunk in self._stream.iter_chunked(n):
                 # A server that only opens a watch to end it says why in it.
@@ -138,7 +138,7 @@ class Told:
                     self._signs.heard(self._kind)
                 yield chunk
         finally:
-            self._signs.ended(self._kind)
+            self._signs.ended(self._kind, number)
 
 
 class Lines:

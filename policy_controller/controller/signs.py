@@ -6,7 +6,8 @@ A watch that is refused again and again asks, so it lives; but its kind is not w
 on, or once it has stayed open for a while: some servers open one only to end it with an error.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 from policy_controller.clock import Clock
@@ -22,7 +23,8 @@ class _Sign:
     """The last sign of life."""
     unwatched_since: float | None
     """None: an open watch counts."""
-    open_since: float | None = None
+    open_since: dict[int, float] = field(default_factory=dict)
+    """Of each watch that is open. One that kopf has left may end after the next has begun."""
     refused: int = 0
     """The last answer that was no watch, as an HTTP status; 0 is none since the last watch."""
 
@@ -32,6 +34,7 @@ class Signs:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._numbers = count()
         self._signs = {kind: _Sign(clock.now(), clock.now()) for kind in Kind}
 
     def asked(self, kind: Kind) -> None:
@@ -42,21 +45,23 @@ class Signs:
         """A watch was asked for, and this is the status of the answer."""
         self._signs[kind].refused = 0 if status == 200 else status
 
-    def opened(self, kind: Kind) -> None:
-        """A watch is open."""
-        self._signs[kind].open_since = self._clock.now()
+    def opened(self, kind: Kind) -> int:
+        """A watch is open; returns its number."""
+        number = next(self._numbers)
+        self._signs[kind].open_since[number] = self._clock.now()
+        return number
 
     def heard(self, kind: Kind) -> None:
         """A watch was told something."""
         sign = self._signs[kind]
         sign.last, sign.unwatched_since = self._clock.now(), None
 
-    def ended(self, kind: Kind) -> None:
-        """A watch has ended."""
-        sign = self._signs[kind]
-        if self.unwatched_seconds(kind) == 0.0:
+    def ended(self, kind: Kind, number: int) -> None:
+        """The watch of this number has ended."""
+        sign, watched = self._signs[kind], self.unwatched_seconds(kind) == 0.0
+        del sign.open_since[number]
+        if watched:
             sign.unwatched_since = self._clock.now()
-        sign.open_since = None
 
     def last(self, kind: Kind) -> float:
         """When the watch of a kind last gave a sign of life; the beginning counts as one."""
@@ -67,7 +72,7 @@ class Signs:
         sign, now = self._signs[kind], self._clock.now()
         if sign.unwatched_since is None:
             return 0.0
-        if sign.open_since is not None and now - sign.open_since >= STEADY_SECONDS:
+        if any(now - since >= STEADY_SECONDS for since in sign.open_since.values()):
             return 0.0
         return now - sign.unwatched_since
 

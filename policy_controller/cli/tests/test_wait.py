@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+import yaml
 from aiohttp import web
 from click.testing import CliRunner, Result
 
 from policy_controller import bounded
 from policy_controller.cli.main import main
+from policy_controller.cli.reach import policies
+from policy_controller.cli.reach.policies import Held, Scope, held
+from policy_controller.cli.reach.way import NotReached, Way
 from policy_controller.cli.tests.test_status import row, status
 from policy_controller.controller.tests import enforcers, objects
 from policy_controller.controller.tests.objects import allow_from, new
@@ -21,6 +26,11 @@ from policy_controller.controller.tests.running import Running, operator_of
 from policy_controller.controller.tests.scripted_node import ScriptedNode, node
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import Fault, Faults, Requests, Stall, Verb
+
+
+@pytest.fixture(autouse=True)
+def no_kubectl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
 
 
 async def run(*words: str) -> Result:
@@ -108,9 +118,9 @@ async def test_it_returns_as_soon_as_the_state_is_reached(tmp_path: Path) -> Non
 async def test_only_what_is_not_enforced_yet_is_asked_about_again(tmp_path: Path) -> None:
     asked_about: list[frozenset[str]] = []
 
-    async def say(asked: int, policies: frozenset[str]) -> bytes:
-        asked_about.append(policies)
-        names = [policy.partition("/")[2] for policy in policies]
+    async def say(asked: int, about: frozenset[str]) -> bytes:
+        asked_about.append(about)
+        names = [policy.partition("/")[2] for policy in about]
         late = row("b", resourceVersion=LATER, state="waiting", enforcedOn=0)
         rows = [late if name == "b" and asked < 3 else row(name, resourceVersion=LATER) for name in names]
         return msgspec.json.encode(status(policies=rows, policyCount=len(rows)))
@@ -118,19 +128,73 @@ async def test_only_what_is_not_enforced_yet_is_asked_about_again(tmp_path: Path
     async with cluster(tmp_path, "a", "b") as (_, way), operator(say) as admin:
         done = await run(way, admin, "--for=enforced", "networkpolicies", "--all", "-A")
     assert done.exit_code == 0, done.output
-    assert [sorted(policies) for policies in asked_about] == [["shop/a", "shop/b"], ["shop/b"], ["shop/b"]]
+    assert [sorted(about) for about in asked_about] == [["shop/a", "shop/b"], ["shop/b"], ["shop/b"]]
 
 
-async def test_of_many_policies_few_are_asked_about_at_once(tmp_path: Path) -> None:
+async def test_of_many_policies_few_are_asked_about_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "PAGE", 10)
     names = [f"p{number:03}-{'x' * 200}" for number in range(45)]
 
-    async def say(_: int, policies: frozenset[str]) -> bytes:
-        rows = [row(policy.partition("/")[2], resourceVersion=LATER) for policy in policies]
+    async def say(_: int, about: frozenset[str]) -> bytes:
+        rows = [row(policy.partition("/")[2], resourceVersion=LATER) for policy in about]
         return msgspec.json.encode(status(policies=rows, policyCount=len(rows)))
 
     async with cluster(tmp_path, *names) as (_, way), operator(say) as admin:
         done = await run(way, admin, "--for=enforced", "netpol", "--all", "--namespace=shop")
     assert (done.exit_code, done.stdout.count("\n")) == (0, len(names))
+
+
+async def test_without_a_namespace_it_is_that_of_the_context(tmp_path: Path) -> None:
+    async with cluster(tmp_path, "deny") as (_, way), operator(saying(ENFORCED)) as admin:
+        assert (await run(way, admin, "--for=enforced", "netpol/deny", "--timeout=0")).exit_code == 2
+        kubeconfig = tmp_path / "kubeconfig"
+        document = yaml.safe_load(kubeconfig.read_text())
+        document["contexts"][0]["context"]["namespace"] = "shop"
+        kubeconfig.write_text(yaml.safe_dump(document))
+        done = await run(way, admin, "--for=enforced", "netpol/deny", "--timeout=0")
+    assert (done.exit_code, done.stdout) == (0, "networkpolicy/deny of shop is enforced on 2 of 2 nodes\n")
+
+
+HELD: Final = {
+    "metadata": {"resourceVersion": ""},
+    "items": [{"metadata": {"name": "deny", "namespace": "shop", "resourceVersion": "7"}}],
+}
+KUBECTL: Final = f"""#!{sys.executable}
+import sys
+assert sys.argv[1:] == EXPECTED, sys.argv
+print({msgspec.json.encode(HELD).decode()!r})
+"""
+SPOKEN: Final = [
+    (Scope("shop"), "deny", ["--namespace=shop", "--field-selector=metadata.name=deny"]),
+    (Scope(everywhere=True), None, ["--all-namespaces"]),
+    (Scope(), None, []),
+]
+
+
+@pytest.mark.parametrize(("scope", "name", "words"), SPOKEN)
+async def test_where_the_api_server_is_not_reached_kubectl_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: Scope, name: str | None, words: list[str]
+) -> None:
+    async with ApiServer.running() as server:
+        (tmp_path / "kubeconfig").write_text(server.kubeconfig())
+    way = Way("policy-controller", 9471, str(tmp_path / "kubeconfig"), None)
+    with pytest.raises(NotReached, match="the API server is not reached"):
+        await held(way, scope, name)
+    given = [
+        f"--kubeconfig={way.kubeconfig}",
+        "get",
+        "networkpolicies.networking.k8s.io",
+        "-o",
+        "json",
+        *words,
+    ]
+    script = tmp_path / "kubectl"
+    script.write_text(KUBECTL.replace("EXPECTED", repr(given)))
+    script.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert await held(way, scope, name) == (Held("shop", "deny", 7),)
 
 
 USAGE: Final = [

@@ -4,9 +4,11 @@ API server, operator and enforcers are processes, and it comes to the operator a
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ Json = dict[str, Any]
 
 WEB: Final = {"podSelector": {"matchLabels": {"app": "web"}}}
 SILENCE_SECONDS: Final = 0.15
+SAME_PORT: Final = 9_999
 ROUNDS_WITHOUT: Final = 5
 
 
@@ -37,6 +40,7 @@ class Street:
         self._prober = prober
         web, api = (town.laboratory.pods[name] for name in ("web", "api"))
         prober.listen(Listener(api.namespace, api.name, (TCP_PORT,), (UDP_PORT,)))
+        self._ports = itertools.count(10_000)
         self._probes = [
             Probe(Endpoint(web.namespace, here), there, transport, port)
             for here, there in zip(web.addresses, api.addresses, strict=True)
@@ -47,8 +51,19 @@ class Street:
         """What becomes of packets that are sent now, and soon after."""
         found: Counter[Outcome] = Counter()
         for _ in range(rounds):
-            found.update(one.outcome for one in await self._prober.run(self._probes, timeout=SILENCE_SECONDS))
+            # A packet from a port that an admitted one came from a while ago belongs to that connection, which goes on.
+            probes = [replace(probe, source_port=next(self._ports)) for probe in self._probes]
+            found.update(one.outcome for one in await self._prober.run(probes, timeout=SILENCE_SECONDS))
         return found
+
+    async def seen_again(self) -> Counter[Outcome]:
+        """What becomes of datagrams that all come from the same ports, whenever they are asked for."""
+        probes = [
+            replace(probe, source_port=SAME_PORT)
+            for probe in self._probes
+            if probe.transport is Transport.UDP
+        ]
+        return Counter(one.outcome for one in await self._prober.run(probes, timeout=SILENCE_SECONDS))
 
     async def admit(self, app: str) -> None:
         """An edit of the policy that admits somebody to api, on the node of api."""
@@ -121,3 +136,14 @@ async def test_what_is_waited_for_is_in_force_on_every_node(
     assert set(denied) == {Outcome.TIMED_OUT}
     assert set(allowed) == {Outcome.ACCEPTED}
     assert early[Outcome.ACCEPTED] > 0
+
+
+@pytest.mark.whole
+async def test_connections_that_are_open_are_no_part_of_what_is_waited_for(tmp_path: Path) -> None:
+    """Whoever sent before goes on from the same port: policy looks at first packets."""
+    async with street(tmp_path) as one:
+        assert set(await one.seen_again()) == {Outcome.ACCEPTED}
+        await one.admit("nobody")
+        await one.wait("into-api")
+        assert set(await one.seen_again()) == {Outcome.ACCEPTED}
+        assert set(await one.seen()) == {Outcome.TIMED_OUT}

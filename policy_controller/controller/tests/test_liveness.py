@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from policy_controller.controller import compile_loop, handlers, relist, signs
 from policy_controller.controller import operator as operating
-from policy_controller.controller.doorbell import ANSWER_SECONDS, KNOCK_SECONDS
+from policy_controller.controller.compile_loop import RETRY_SECONDS
 from policy_controller.controller.health import health, serving
+from policy_controller.controller.identity.dates import today
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.operator import (
     COMPILE_SECONDS,
-    DOOR_SECONDS,
     SILENT_SECONDS,
     UNCOMPILED_SECONDS,
     Operator,
@@ -28,7 +29,6 @@ from policy_controller.controller.settings import Settings
 from policy_controller.controller.signs import STEADY_SECONDS, Signs
 from policy_controller.controller.tests.objects import namespace, new, pod, policy
 from policy_controller.controller.tests.running import operator_of
-from policy_controller.controller.tests.serving import serving as served_nodes
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import (
@@ -59,9 +59,9 @@ def listed(operator: Operator) -> None:
     operator.cluster_settings.known.set()
     operator.watches.missing_since = None
     for kind in Kind:
-        operator.signs.opened(kind)
+        number = operator.signs.opened(kind)
         operator.signs.heard(kind)
-        operator.signs.ended(kind)
+        operator.signs.ended(kind, number)
 
 
 @pytest.fixture
@@ -109,6 +109,34 @@ async def test_a_compiler_that_does_not_end_is_told_and_in_the_end_an_ailment(
     await eventually(lambda: operator.compile_loop.revision == operator.store.revision)
     listed(operator)
     assert (operator.ailments(), ready(operator)) == ([], [])
+
+
+async def test_what_is_not_compiled_or_not_served_is_told_until_it_is(
+    compiling: tuple[Operator, FakeClock, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, clock, _ = compiling
+    operator.compile_loop.revision = None
+    assert ready(operator) == ["Nothing has been compiled yet."]
+
+    def fails(_: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(compile_loop, "Compiler", fails)
+        operator.store.put(Kind.POD, pod("web", address="10.0.0.1", version=2))
+        await clock.advance(1.0)
+        await eventually(lambda: operator.compile_loop.failing)
+        assert ready(operator) == ["The last state of the cluster does not compile."]
+    await clock.advance(RETRY_SECONDS + 1.0)
+    await eventually(lambda: not operator.compile_loop.failing)
+    assert ready(operator) == []
+    no_certificate = "Nodes are not served: there is no certificate yet."
+    assert [trouble.sentence for trouble in operator.reasons_not_ready()] == [no_certificate]
+    operator.server._server = object()  # type: ignore[assignment] # something that serves
+    assert operator.reasons_not_ready() == []
+    monkeypatch.setattr(type(operator.identity), "ends", today() - timedelta(seconds=1))
+    expired = "Nodes are not served: the certificate has expired."
+    assert [trouble.sentence for trouble in operator.reasons_not_ready()] == [expired]
 
 
 async def test_changes_that_never_pause_are_no_sign_of_a_stuck_compiler(
@@ -204,21 +232,27 @@ async def test_a_kind_counts_as_watched_from_its_first_event_or_while_a_watch_st
     signed = Signs(clock)
     for _ in range(10):
         # Opened, and ended at once with an error.
-        signed.opened(Kind.POD)
-        signed.ended(Kind.POD)
+        signed.ended(Kind.POD, signed.opened(Kind.POD))
         await clock.advance(1.0)
     assert signed.unwatched_seconds(Kind.POD) == 10.0
-    signed.opened(Kind.POD)
+    number = signed.opened(Kind.POD)
     await clock.advance(STEADY_SECONDS)
     assert signed.unwatched_seconds(Kind.POD) == 0.0
     await clock.advance(HOUR)
-    signed.ended(Kind.POD)
+    # The next has begun before this one is known to have ended.
+    later = signed.opened(Kind.POD)
+    signed.ended(Kind.POD, number)
+    await clock.advance(1.0)
+    assert signed.unwatched_seconds(Kind.POD) == 1.0
+    await clock.advance(HOUR)
+    assert signed.unwatched_seconds(Kind.POD) == 0.0
+    signed.ended(Kind.POD, later)
     assert signed.unwatched_seconds(Kind.POD) == 0.0
     await clock.advance(3.0)
     assert signed.unwatched_seconds(Kind.POD) == 3.0
-    signed.opened(Kind.POD)
+    number = signed.opened(Kind.POD)
     signed.heard(Kind.POD)
-    signed.ended(Kind.POD)
+    signed.ended(Kind.POD, number)
     await clock.advance(2.0)
     assert signed.unwatched_seconds(Kind.POD) == 2.0
 
@@ -279,52 +313,6 @@ async def test_an_hour_without_an_api_server_is_no_ailment() -> None:
     assert any("have not been listed" in reason for reason in ready(operator))
     assert any("have not been watched" in reason for reason in ready(operator))
     assert operator.watches.missing_since is not None
-
-
-@asynccontextmanager
-async def knocked_at(address: HostPort) -> AsyncIterator[tuple[Operator, FakeClock]]:
-    clock = FakeClock()
-    operator = Operator(Settings(), clock)
-    task = asyncio.create_task(operator.doorbell.run(address))
-    try:
-        yield operator, clock
-    finally:
-        task.cancel()
-
-
-async def test_a_door_that_answers_no_longer_is_an_ailment_until_it_does() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    address = HostPort(*server.sockets[0].getsockname()[:2])
-    async with server, knocked_at(address) as (operator, clock):
-        await clock.advance(KNOCK_SECONDS)
-        await clock.advance(ANSWER_SECONDS)
-        assert operator.doorbell.unanswered_seconds() > 0.0
-        assert operator.ailments() == []
-        await clock.advance(DOOR_SECONDS)
-        (sentence,) = operator.ailments()
-        assert sentence.startswith("Nodes that connect have not been answered for ")
-
-
-async def test_the_operators_own_door_answers_and_whoever_knocks_is_not_counted() -> None:
-    async with (
-        served_nodes() as served,
-        knocked_at(HostPort("127.0.0.1", served.server.port)) as (operator, clock),
-    ):
-        doorbell, begun = operator.doorbell, served.server.handshakes
-        for count in (1, 2):
-            await clock.advance(KNOCK_SECONDS)
-            await eventually(lambda count=count: doorbell.answered == count)  # type: ignore[misc] # bound in the loop
-        assert served.server.handshakes - begun == doorbell.answered
-        await served.server.stop()
-        await clock.advance(KNOCK_SECONDS)
-        await eventually(lambda: doorbell._unanswered_since is not None)
-        await served.server.start(HostPort("127.0.0.1", served.server.port), served.authority.certificate)
-        await clock.advance(KNOCK_SECONDS)
-        await eventually(lambda: doorbell._unanswered_since is None)
 
 
 async def test_a_blocked_event_loop_leaves_a_kubelet_without_an_answer(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ async def test_a_node_is_ready_once_the_last_word_of_the_operator_is_in_force() 
         one.enforcement.end_stream()
         status, text = await one.ask("/readyz")
         assert (status, "not the operator's last word" in text) == (503, True)
+        # However long it is away, a restart would not bring it back.
+        await one.clock.advance(3_600)
         assert await one.ask("/healthz") == (200, "ok\n")
 
 
@@ -201,6 +203,31 @@ async def test_a_kernel_that_refuses_makes_a_node_not_ready_with_its_words() -> 
             await one.clock.advance(0.05)
         assert await one.ask("/readyz") == (503, "generation 1 is not in force: prepare: it is so\n")
         assert (await one.ask("/healthz"))[0] == 200
+
+
+async def test_a_kernel_that_does_not_hold_what_it_should_makes_a_node_not_ready_until_it_does() -> None:
+    async with node() as one:
+        await one.enforcement.adopt()
+        one.enforcement.begin_stream()
+        await one.snapshot(1)
+        one.nft.refuses = Rejection.INVALID
+        # Unknown addresses are to be closed now.
+        one.enforcement.end_stream()
+        async with asyncio.timeout(DEADLINE):
+            while one.enforcement.trouble is None:
+                await asyncio.sleep(0.001)
+                await one.clock.advance(0.05)
+        status, text = await one.ask("/readyz")
+        assert (status, text.partition(": ")[0]) == (503, "the kernel does not hold what it should")
+        assert text.endswith(": it is so\n")
+        assert await one.ask("/healthz") == (200, "ok\n")
+        one.nft.refuses = None
+        one.enforcement.begin_stream()
+        applying = asyncio.create_task(one.snapshot(1))
+        while not applying.done():
+            await asyncio.sleep(0.001)
+            await one.clock.advance(0.05)
+        assert await one.ask("/readyz") == (200, "ok\n")
 
 
 async def test_connections_that_do_not_end_make_a_node_not_ready_until_they_do() -> None:
