@@ -38,6 +38,7 @@ from policy_controller.enforcer.netlink import (
     messages,
     new_socket,
     request,
+    unpacked,
 )
 
 STATUS: Final = struct.Struct("=i")
@@ -139,7 +140,7 @@ class _Netlink:
                 if answer.kind not in LAST:
                     yield answer.body
                     continue
-                (status,) = STATUS.unpack_from(answer.body)
+                (status,) = unpacked(STATUS, answer.body)
                 if status < 0:
                     raise OSError(-status, os.strerror(-status))
                 return

@@ -7,9 +7,10 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compilers.nftables.words import TableFamily
 from policy_controller.testing.extent import Extent
 from policy_controller.testing.fuzz.mutations import changed_bytes
-from policy_controller.testing.fuzz.tests.test_policies import ACCEPTED, COUNTED, Record
+from policy_controller.testing.fuzz.tests.told import ACCEPTED, COUNTED, Record, check_told
 from policy_controller.testing.fuzz.tries import tries
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_node, decode_operator, encode_node, encode_operator
@@ -37,7 +38,6 @@ from policy_controller.wire.saved import (
 )
 from policy_controller.wire.tests.messages import delta, edits, snapshot
 from policy_controller.wire.tests.saved_by_version import FIRST, FIRST_HOLDS
-from compilers.nftables.words import TableFamily
 
 OPERATOR: Final = [make().SerializeToString() for make in (snapshot, delta)]
 SAID: Final[list[NodeMessage]] = [
@@ -70,7 +70,7 @@ def operator_said(content: bytes) -> OperatorMessage | None:
     except DecodeError:
         return None
     except Refused as refused:
-        assert str(refused).isprintable()
+        check_told(refused)
         return None
 
 
@@ -80,7 +80,7 @@ def node_said(content: bytes) -> NodeMessage | None:
     except DecodeError:
         return None
     except Refused as refused:
-        assert str(refused).isprintable()
+        check_told(refused)
         return None
 
 
@@ -157,7 +157,7 @@ def test_a_changed_saved_rule_set_is_refused_or_means_the_same_once_saved_again(
         try:
             saved = decode_saved(content, NODE_NAME)
         except UnfitError as unfit:
-            assert str(unfit).isprintable()
+            check_told(unfit)
             return
         accepted.append(content)
         assert decode_saved(encode_saved(saved), NODE_NAME) == saved

@@ -1,7 +1,6 @@
 """Policies as trees and as files: read or faulted, and what is read without faults means the same once written again."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +17,9 @@ from compilers.parse.policy import parse_policy
 from compilers.parse.source import read_documents
 from policy_controller.testing.extent import Extent
 from policy_controller.testing.fuzz.mutations import changed_bytes, changed_text, changed_tree, long_inputs
+from policy_controller.testing.fuzz.tests.told import ACCEPTED, COUNTED, Record
 from policy_controller.testing.fuzz.tries import SECONDS, processor_seconds, tries
 from policy_controller.testing.generators.api_objects import api_objects
-
-Record = Callable[[str, object], None]
-COUNTED: Final = "hostile inputs tried on readers"
-ACCEPTED: Final = "of them accepted, written and read again"
 
 EXAMPLES: Final = Path(__file__).parents[4] / "examples"
 FILES: Final = [path.read_text() for path in sorted(EXAMPLES.glob("*/policies.yaml"))]
