@@ -8,7 +8,7 @@ ended with a status that says which.
 import asyncio
 import logging
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import unquote
@@ -18,13 +18,14 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from policy_controller.clock import Clock, wait_for, within
+from policy_controller.controller.bounds import Bound
 from policy_controller.controller.identity.caller import Caller
 from policy_controller.controller.identity.claims import token_in
 from policy_controller.controller.identity.refusals import Reason, Unwelcome
 from policy_controller.controller.identity.reviewer import Reviewer
 from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
 from policy_controller.controller.streams import NodeStream, NodeStreams
-from policy_controller.logs.restraint import Restraint
+from policy_controller.logs.restraint import Restraints
 from policy_controller.wire import channel
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_node, encode_operator
@@ -45,6 +46,10 @@ log = logging.getLogger(__name__)
 
 HELLO_SECONDS: Final = 10.0
 """How long a new stream may take to say hello."""
+STREAMS_AT_ONCE: Final = 30.0
+STREAMS_EACH_SECOND: Final = 1.0
+"""So many streams a node may open at once, and each second from then on: each costs a whole rule set. An enforcer that
+cannot stay comes back ever later."""
 GRACE_SECONDS: Final = 1.0
 """How long open streams may take to end when the operator stops."""
 
@@ -83,7 +88,9 @@ class EnforcementServer(EnforcementServicer):
         self.nacks: Counter[str] = Counter()
         """By cause."""
         self._hear_tampered: list[Callable[[str, Tampered], None]] = []
-        self._restraints: defaultdict[str, Restraint] = defaultdict(lambda: Restraint(clock.now))
+        self._restraints = Restraints(clock.now)
+        self._streams_of = Restraints(clock.now, STREAMS_AT_ONCE, STREAMS_EACH_SECOND)
+        """By node."""
 
     async def start(self, address: channel.HostPort, certificate: Callable[[], channel.Certificate]) -> None:
         """Listen. Raises RuntimeError when the address cannot be bound.
@@ -156,9 +163,19 @@ class EnforcementServer(EnforcementServicer):
         await context.abort(code, reason)
 
     async def _known(self, context: Context) -> Caller:
-        token = token_in(context.invocation_metadata() or ())
+        said = context.invocation_metadata() or ()
+        if sum(len(name) + len(value) for name, value in said) > channel.HEADER_BYTES:
+            self._reviewer.hits.note(Bound.HEADERS)
+            raise Unwelcome(
+                Reason.MALFORMED_TOKEN, f"the call's headers have more than {channel.HEADER_BYTES} bytes"
+            )
+        token = token_in(said)
         address = _peer(context).rpartition(":")[0]
         node = await self._reviewer.identify(token, address)
+        if not self._streams_of[node].allows():
+            self._reviewer.hits.note(Bound.STREAMS)
+            words = f"node {node} opens more than {STREAMS_EACH_SECOND:g} streams a second"
+            raise Unwelcome(Reason.TOO_MANY, words)
         return Caller(self._reviewer, token, node, address, self._clock)
 
     async def _hello(self, requests: Requests) -> Hello:

@@ -10,7 +10,7 @@ from typing import Final
 from compilers.model.faults import InvalidField
 from policy_controller.controller.health import admin_address
 from policy_controller.logs import LogFormat, LogLevel
-from policy_controller.settings import kinds
+from policy_controller.settings import kinds, shared
 from policy_controller.settings.table import Table, optional, setting
 from policy_controller.wire.channel import HostPort
 
@@ -64,14 +64,9 @@ class Settings:
         "How long changes must pause before rule sets are compiled; 200 ms after the first they are anyway.",
         "20",
     )
-    log_format: LogFormat = setting(
-        kinds.choice(LogFormat),
-        "One JSON object a line, or readable text; `auto`: text on a terminal.",
-        "auto",
-    )
-    log_level: LogLevel = setting(
-        kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
-    )
+    log_format: LogFormat = shared.log_format()
+    log_level: LogLevel = shared.log_level()
+    log_rate: float = shared.log_rate()
 
     def __post_init__(self) -> None:
         for given, missing, name in (

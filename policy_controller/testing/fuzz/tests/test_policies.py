@@ -24,7 +24,7 @@ from policy_controller.testing.generators.api_objects import api_objects
 EXAMPLES: Final = Path(__file__).parents[4] / "examples"
 FILES: Final = [path.read_text() for path in sorted(EXAMPLES.glob("*/policies.yaml"))]
 TREES: Final = [tree for text in FILES for tree in yaml.safe_load_all(text) if tree is not None]
-VALUES: Final = (
+VALUES: Final[tuple[Any, ...]] = (
     *(
         "",
         "*",
