@@ -21,9 +21,11 @@ from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
 from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
+from policy_controller.controller.bounds import Bound
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints
+from policy_controller.controller.crowd import Crowd
 from policy_controller.controller.events import PolicyEvents
 from policy_controller.controller.handlers import registry
 from policy_controller.controller.health import admin, health, serving
@@ -45,6 +47,7 @@ from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
 from policy_controller.controller.watches import Watches
+from policy_controller.logs import lines_left_out
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +78,13 @@ class Operator:
         self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
-        self.reviewer = Reviewer(api, self.store, enforcers, clock, today)
+        self.reviewer = Reviewer(api, self.store, enforcers, clock, today, settings.max_token_reviews)
         self.handshakes = Handshakes()
         self.server = EnforcementServer(self.streams, self.reviewer, clock)
+        self.hits = self.reviewer.hits
+        self.crowd = Crowd(
+            lambda: self.server.port, lambda: self.server.peers, settings.max_connections, clock, self.hits
+        )
         self.server.subscribe(self.node_events.tampered)
         losses = Losses(unreadable=self.store.note_unreadable, gap=self.relister.request)
 
@@ -116,6 +123,7 @@ class Operator:
                     "identity": asyncio.create_task(self.identity.run(), name="identity"),
                     "version": asyncio.create_task(self.version.run(), name="version"),
                     "nodes": asyncio.create_task(self._serve_nodes(), name="nodes"),
+                    "crowd": asyncio.create_task(self._bound_crowd(), name="crowd"),
                 }
                 await self._until(stop)
             finally:
@@ -189,12 +197,20 @@ class Operator:
             watches=self.watches,
         )
         callers = IdentityCollector(self.server, self.reviewer, self.identity, self.handshakes)
-        metrics = new_registry((collector, NodeEventsCollector(self.node_events), callers), self.compile_loop)
+        self.hits.read(Bound.LOG_LINES, lambda: lines_left_out() + self.server.untold)
+        self.hits.read(Bound.NODE_EVENTS, lambda: self.node_events.dropped)
+        self.hits.read(Bound.ENDED_ADDRESSES, lambda: self.streams.ended_forgotten)
+        counted = (collector, NodeEventsCollector(self.node_events), callers, self.hits)
+        metrics = new_registry(counted, self.compile_loop)
         async with (
-            serving(self._settings.health, health(self, metrics)) as self.health_url,
-            serving(self._settings.admin, admin(self, metrics)) as self.admin_url,
+            serving(self._settings.health, health(self, metrics), self.hits) as self.health_url,
+            serving(self._settings.admin, admin(self, metrics), self.hits) as self.admin_url,
         ):
             yield
+
+    async def _bound_crowd(self) -> None:
+        await self.server.serving.wait()
+        await self.crowd.run()
 
     async def _serve_nodes(self) -> None:
         await self.identity.ready.wait()

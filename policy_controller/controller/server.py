@@ -6,10 +6,11 @@ ended with a status that says which.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from typing import Final
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from policy_controller.clock import Clock, wait_for, within
 from policy_controller.controller.bounds import Bound
+from policy_controller.controller.crowd import Peer, peer_of
 from policy_controller.controller.identity.caller import Caller
 from policy_controller.controller.identity.claims import token_in
 from policy_controller.controller.identity.refusals import Reason, Unwelcome
@@ -74,6 +76,8 @@ class EnforcementServer(EnforcementServicer):
         self._reviewer = reviewer
         self._clock = clock
         self._server: grpc.aio.Server | None = None
+        self.serving = asyncio.Event()
+        """Set once it has begun to listen."""
         self.port = 0
         """Where it listens, once it does."""
         self._counting = threading.Lock()
@@ -87,6 +91,7 @@ class EnforcementServer(EnforcementServicer):
         """Those of them whose caller was not, or no longer, to be served."""
         self.nacks: Counter[str] = Counter()
         """By cause."""
+        self._peers: Counter[Peer] = Counter()
         self._hear_tampered: list[Callable[[str, Tampered], None]] = []
         self._restraints = Restraints(clock.now)
         self._streams_of = Restraints(clock.now, STREAMS_AT_ONCE, STREAMS_EACH_SECOND)
@@ -108,6 +113,7 @@ class EnforcementServer(EnforcementServicer):
         self.port = channel.secure_listen(server, address, shown)
         await server.start()
         self._server = server
+        self.serving.set()
         log.info("nodes are served on %s", channel.HostPort(address.host, self.port))
 
     async def stop(self) -> None:
@@ -121,6 +127,16 @@ class EnforcementServer(EnforcementServicer):
         self._hear_tampered.append(hear)
 
     @property
+    def untold(self) -> int:
+        """Lines of the log that were left out, because there were too many of their kind."""
+        return self._restraints.ever
+
+    @property
+    def peers(self) -> Collection[Peer]:
+        """Where known callers have connections now."""
+        return tuple(self._peers)
+
+    @property
     def alive(self) -> bool:
         """Whether it is serving."""
         return self._server is not None
@@ -131,9 +147,10 @@ class EnforcementServer(EnforcementServicer):
         self.opened += 1
         try:
             caller = await self._known(context)
-            hello = await self._hello(request_iterator)
-            caller.check(hello.node)
-            await self._serve(caller, hello, request_iterator, context)
+            with self._served(context):
+                hello = await self._hello(request_iterator)
+                caller.check(hello.node)
+                await self._serve(caller, hello, request_iterator, context)
         except Unwelcome as unwelcome:
             self.refused[unwelcome.reason] += 1
             kind, detail = unwelcome.reason.value, unwelcome.detail
@@ -148,6 +165,20 @@ class EnforcementServer(EnforcementServicer):
             if self._restraints["error"].allows():
                 log.exception("a stream of %s met an error in policy-controller", _peer(context))
             await self._end(context, grpc.StatusCode.INTERNAL, "an error in policy-controller")
+
+    @contextlib.contextmanager
+    def _served(self, context: Context) -> Iterator[None]:
+        peer = peer_of(unquote(context.peer()))
+        if peer is None:
+            yield
+            return
+        self._peers[peer] += 1
+        try:
+            yield
+        finally:
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
 
     async def _end(
         self, context: Context, code: grpc.StatusCode, reason: str, *, kind: str = "", detail: str = ""

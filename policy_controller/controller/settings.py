@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from compilers.model.faults import InvalidField
+from policy_controller.controller.bounds import MOST_CONNECTIONS, MOST_REVIEWS
 from policy_controller.controller.health import admin_address
 from policy_controller.logs import LogFormat, LogLevel
 from policy_controller.settings import kinds, shared
@@ -63,6 +64,16 @@ class Settings:
         kinds.number("MILLISECONDS", 0, 200),
         "How long changes must pause before rule sets are compiled; 200 ms after the first they are anyway.",
         "20",
+    )
+    max_connections: int = setting(
+        kinds.whole("CONNECTIONS", 64, 32_768),
+        "Connections of nobody who is known yet that the port of nodes may have; more than the cluster has nodes. Of more, the oldest of whoever has most end.",
+        str(MOST_CONNECTIONS),
+    )
+    max_token_reviews: int = setting(
+        kinds.whole("REQUESTS", 1, 1_000),
+        "Tokens that the API server is asked about at a time; others wait.",
+        str(MOST_REVIEWS),
     )
     log_format: LogFormat = shared.log_format()
     log_level: LogLevel = shared.log_level()

@@ -52,13 +52,15 @@ class Restraints:
     def __init__(
         self, now: Callable[[], float], burst: float = BURST, each_second: float = EACH_SECOND
     ) -> None:
-        self._make = lambda: Restraint(now, burst, each_second)
+        self._now = now
+        self._burst = burst
+        self._each_second = each_second
         self._kinds: dict[Hashable, Restraint] = {}
         self._forgotten = 0
 
     def __getitem__(self, kind: Hashable) -> Restraint:
         """The restraint of a kind."""
-        one = self._kinds.pop(kind, None) or self._make()
+        one = self._kinds.pop(kind, None) or Restraint(self._now, self._burst, self._each_second)
         # In the order in which they were asked for.
         self._kinds[kind] = one
         if len(self._kinds) > MOST_KINDS:
