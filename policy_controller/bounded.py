@@ -9,11 +9,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+from policy_controller.logs.restraint import Restraint
 
 MOST_CONNECTIONS: Final = 64
 """At a time. Whoever reaches the port could otherwise use up the process's descriptors, and libnftables ends the process
@@ -24,9 +26,10 @@ SHUTDOWN_SECONDS: Final = 1.0
 
 EVERYWHERE: Final = "::"
 
-PAUSE: Final = 2.0
-"""How many times as long as it took to make an answer it is given to all who ask the same: whoever asks without end costs a
-third of one processor, and nobody is told what was true long ago."""
+ANSWERS_AT_ONCE: Final = 100.0
+ANSWERS_EACH_SECOND: Final = 20.0
+"""So often the answer to one question is made, at once and each second from then on; who asks more often is told what was
+told last."""
 
 MOST_ANSWERS: Final = 16
 """Kept to be given again; there are fewer pages."""
@@ -47,11 +50,11 @@ def _nobody(_: Met) -> None:
 
 
 @dataclass(slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    headers: dict[str, str]
-    until: float
+class _Page:
+    restraint: Restraint = field(
+        default_factory=lambda: Restraint(time.monotonic, ANSWERS_AT_ONCE, ANSWERS_EACH_SECOND)
+    )
+    last: web.Response | None = None
 
 
 @asynccontextmanager
@@ -105,27 +108,29 @@ def _bounded(runner: web.AppRunner, note: Note) -> Callable[[], asyncio.Protocol
 
 
 def _sparing(note: Note) -> Middleware:
-    """Makes an answer once for all who ask for the same page while it is made, and for a little while after."""
-    kept: dict[str, _Answer] = {}
-    turns: dict[str, asyncio.Lock] = {}
+    """Makes answers to one question no more often than they may be made."""
+    pages: dict[str, _Page] = {}
 
     @web.middleware
     async def spare(request: web.Request, handler: Handler) -> web.StreamResponse:
-        page = request.path
-        if request.query_string or request.method != "GET" or request.match_info.http_exception is not None:
+        name = request.path
+        is_page = request.method == "GET" and not request.query_string
+        if request.match_info.http_exception is not None or not is_page:
             return await handler(request)
-        if page not in turns and len(turns) >= MOST_ANSWERS:
+        if name not in pages and len(pages) >= MOST_ANSWERS:
             return await handler(request)
-        async with turns.setdefault(page, asyncio.Lock()):
-            begin, answer = time.monotonic(), kept.get(page)
-            if answer is not None and begin < answer.until:
-                note(Met.ANSWERS)
-                return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-            response = await handler(request)
-            if isinstance(response, web.Response) and isinstance(response.body, bytes):
-                end = time.monotonic()
-                headers = dict(response.headers)
-                kept[page] = _Answer(response.status, response.body, headers, end + PAUSE * (end - begin))
-            return response
+        page = pages.setdefault(name, _Page())
+        if page.last is not None and not page.restraint.allows():
+            note(Met.ANSWERS)
+            return _again(page.last)
+        response = await handler(request)
+        if isinstance(response, web.Response):
+            page.last = _again(response)
+        return response
 
     return spare
+
+
+def _again(answer: web.Response) -> web.Response:
+    """The same answer for another request: each is sent once."""
+    return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

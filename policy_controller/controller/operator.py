@@ -72,7 +72,9 @@ class Operator:
         self.store = Store(ServiceAccount(settings.namespace, settings.account))
         self.streams = NodeStreams()
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
-        self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
+        self.compile_loop = CompileLoop(
+            self.store, self.streams, clock, settings.debounce_seconds, settings.rooms
+        )
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.node_events = NodeEvents(api, clock)
         self.version = ClusterVersion(api, clock)

@@ -13,6 +13,8 @@ class Bound(enum.Enum):
     """Addresses whose connections must end while the kernel does not let them."""
     DEPARTED_ADDRESSES = "departed-addresses"
     """Addresses of departed pods that are still on the node."""
+    NODE_ADDRESSES = "node-addresses"
+    """Addresses in the namespaces of the node's pods."""
     REPORTS = "reports"
     """Processes that change tables, told apart while the operator cannot be told."""
     HTTP_CONNECTIONS = "http-connections"

@@ -25,6 +25,8 @@ class Departed:
     """
 
     links: Mapping[Address, frozenset[int]] = field(default_factory=dict)
+    left_out: int = field(default=0, compare=False)
+    """Addresses that were too many, when this was made."""
 
     @property
     def addresses(self) -> frozenset[Address]:
@@ -46,7 +48,7 @@ class Departed:
             left = now & before if before else now
             if left:
                 links[address] = left
-        return Departed(dict(list(links.items())[-MOST_DEPARTED:]))
+        return Departed(dict(list(links.items())[-MOST_DEPARTED:]), max(0, len(links) - MOST_DEPARTED))
 
 
 NONE: Final = Departed()

@@ -16,6 +16,7 @@ from compilers.nftables.render import Slots, Tables, render, render_empty, with_
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
+from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.departed import NONE, Departed
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
@@ -89,6 +90,7 @@ class Enforcement:
         self._endings = Endings(kernel, clock, metrics)
         self._adopted = False
         self._presence = Presence(kernel, clock)
+        metrics.hits.read(Bound.NODE_ADDRESSES, lambda: self._presence.crowded)
         self.committed: Final = asyncio.Event()
         """Set at each commit; whoever waits for it clears it."""
 
@@ -323,6 +325,8 @@ class Enforcement:
         for sentence, addresses in (("keep", now - before), ("lose", before - now)):
             if addresses:
                 log.info("%d addresses of pods that left the API %s their gates", len(addresses), sentence)
+        if standing.departed is not self._standing.departed:
+            self._metrics.hits.note(Bound.DEPARTED_ADDRESSES, standing.departed.left_out)
         self._metrics.departed(len(now))
         self._standing, self._trouble = standing, None
         return before - now
