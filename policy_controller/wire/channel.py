@@ -7,6 +7,7 @@ client asks for the server by a fixed name, because the address it dials (a Serv
 """
 
 import ipaddress
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -113,16 +114,30 @@ def secure_listen(server: grpc.aio.Server, address: HostPort, certificate: Calla
     `certificate` is called at every handshake, from a thread of gRPC's: a certificate that has been renewed is shown to
     new clients, and open streams go on.
     """
+    shown, turn = certificate(), threading.Lock()
 
-    def configured() -> grpc.ServerCertificateConfiguration:
-        now = certificate()
-        return grpc.ssl_server_certificate_configuration([(now.key, now.chain)])
+    def configured() -> grpc.ServerCertificateConfiguration | None:
+        # Only a certificate that is another: gRPC lets go of the one before while handshakes in other threads may use
+        # it, and a few thousand connections end the process then (seen with 1.85).
+        nonlocal shown
+        with turn:
+            now = certificate()
+            if now == shown:
+                return None
+            shown = now
+        return _configuration(now)
 
     # Clients prove themselves by tokens; a certificate of theirs is not asked for and would not be looked at.
     credentials = grpc.dynamic_ssl_server_credentials(
-        configured(), configured, require_client_authentication=False
+        _configuration(shown),
+        configured,  # type: ignore[arg-type] # its types do not know None, which is: no change
+        require_client_authentication=False,
     )
     return server.add_secure_port(str(address), credentials)
+
+
+def _configuration(certificate: Certificate) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(certificate.key, certificate.chain)])
 
 
 def new_server() -> grpc.aio.Server:
