@@ -13,7 +13,8 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Final
 
 from policy_controller.clock import Clock
@@ -23,7 +24,7 @@ from policy_controller.logs.restraint import Restraint
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.1
 DESCRIPTORS: Final = "/proc/self/fd"
 
 Peer = tuple[str, int]
@@ -52,39 +53,36 @@ class Crowd:
     async def run(self) -> None:
         """Look again and again, for ever."""
         while True:
-            await asyncio.to_thread(self.look)
-            await self._clock.sleep(LOOK_SECONDS)
+            # In a crowd that goes on coming there is no pause.
+            if not await asyncio.to_thread(self.look):
+                await self._clock.sleep(LOOK_SECONDS)
 
     def look(self) -> int:
         """End what is too much; returns how many connections that was."""
         known = frozenset(self._known())
-        if len(os.listdir(DESCRIPTORS)) <= self._most + len(known):
-            self._since.clear()
-            return 0
-        now, strangers = self._clock.now(), dict[Peer, socket.socket]()
         try:
-            for peer, connection in connections(self._port()):
-                if peer in known or peer in strangers:
-                    connection.close()
-                else:
-                    strangers[peer] = connection
-            self._since = {peer: self._since.get(peer, now) for peer in strangers}
-            ended = surplus(self._since, self._most)
-            for peer in ended:
-                _end(strangers[peer])
-        finally:
-            for connection in strangers.values():
-                connection.close()
+            if len(os.listdir(DESCRIPTORS)) <= self._most + len(known):
+                self._since.clear()
+                return 0
+            there = connections(self._port())
+        except OSError as error:
+            # Of all descriptors none is left to look with; gRPC's own are given back as handshakes take too long.
+            self._tell("connections cannot be looked at: %s", error.strerror)
+            return 0
+        now = self._clock.now()
+        self._since = {peer: self._since.get(peer, now) for peer in there if peer not in known}
+        ended = surplus(self._since, self._most)
+        for peer in ended:
+            _end(there[peer], peer, self._port())
         if ended:
             self._hits.note(Bound.CONNECTIONS, len(ended))
-            if self._restraint.allows():
-                log.warning(
-                    "there are more than %d connections of nobody who is known: %d have ended, the first of %s",
-                    self._most,
-                    len(ended),
-                    ended[0][0],
-                )
+            told = "there are more than %d connections of nobody who is known: %d have ended, the first of %s"
+            self._tell(told, self._most, len(ended), ended[0][0])
         return len(ended)
+
+    def _tell(self, words: str, *parts: object) -> None:
+        if self._restraint.allows():
+            log.warning(words, *parts)
 
 
 def surplus(since: Mapping[Peer, float], most: int) -> list[Peer]:
@@ -107,24 +105,35 @@ def surplus(since: Mapping[Peer, float], most: int) -> list[Peer]:
     return [peer for peer in reversed(youngest_first) if peer not in kept]
 
 
-def connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
-    """Connections to a port of this process, each by a descriptor beside the one it has."""
+def connections(port: int) -> dict[Peer, int]:
+    """Connections to a port of this process, and the descriptor that each has. Raises OSError."""
+    found = {}
     for name in os.listdir(DESCRIPTORS):
-        try:
-            if not stat.S_ISSOCK(os.stat(int(name)).st_mode):
-                continue
-            connection = socket.socket(fileno=os.dup(int(name)))
-        except OSError:
-            # It has gone meanwhile.
-            continue
-        try:
-            peer = _peer(connection) if _is_at(connection, port) else None
-        except OSError:
-            peer = None
-        if peer is None:
+        taken = _taken(int(name), port)
+        if taken is not None:
+            peer, connection = taken
             connection.close()
-        else:
-            yield peer, connection
+            found[peer] = int(name)
+    return found
+
+
+def _taken(descriptor: int, port: int) -> tuple[Peer, socket.socket] | None:
+    """Who is connected there to this port, and the connection by a descriptor of its own; None: nobody is."""
+    try:
+        if not stat.S_ISSOCK(os.stat(descriptor).st_mode):
+            return None
+        connection = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        # It has gone meanwhile.
+        return None
+    try:
+        if _is_at(connection, port):
+            return _peer(connection), connection
+    except OSError:
+        # It listens.
+        pass
+    connection.close()
+    return None
 
 
 def peer_of(text: str) -> Peer | None:
@@ -149,9 +158,13 @@ def _peer(connection: socket.socket) -> Peer:
     return host, port
 
 
-def _end(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # Its peer was faster.
+def _end(descriptor: int, peer: Peer, port: int) -> None:
+    taken = _taken(descriptor, port)
+    if taken is None:
         return
+    whose, connection = taken
+    with connection:
+        # The number may be another's by now, and a peer may be faster.
+        if whose == peer:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
