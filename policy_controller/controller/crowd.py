@@ -15,7 +15,7 @@ import socket
 import stat
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from policy_controller.clock import Clock
 from policy_controller.controller.bounds import Bound
@@ -29,6 +29,13 @@ DESCRIPTORS: Final = "/proc/self/fd"
 
 Peer = tuple[str, int]
 """Address, as text, and port."""
+
+
+class Connection(NamedTuple):
+    """By its descriptor; no other has the same inode while it is open."""
+
+    descriptor: int
+    inode: int
 
 
 class Crowd:
@@ -48,6 +55,8 @@ class Crowd:
         self._clock = clock
         self._hits = hits
         self._since: dict[Peer, float] = {}
+        self._ended: set[int] = set()
+        """Inodes of connections that were shut down and are still there."""
         self._restraint = Restraint(clock.now)
 
     async def run(self) -> None:
@@ -69,11 +78,18 @@ class Crowd:
             # Of all descriptors none is left to look with; gRPC's own are given back as handshakes take too long.
             self._tell("connections cannot be looked at: %s", error.strerror)
             return 0
+        # gRPC takes a moment to let go of what was shut down.
+        self._ended &= {connection.inode for connection in there.values()}
         now = self._clock.now()
-        self._since = {peer: self._since.get(peer, now) for peer in there if peer not in known}
+        self._since = {
+            peer: self._since.get(peer, now)
+            for peer, connection in there.items()
+            if peer not in known and connection.inode not in self._ended
+        }
         ended = surplus(self._since, self._most)
         for peer in ended:
-            _end(there[peer], peer, self._port())
+            _end(there[peer], self._port())
+            self._ended.add(there[peer].inode)
         if ended:
             self._hits.note(Bound.CONNECTIONS, len(ended))
             told = "there are more than %d connections of nobody who is known: %d have ended, the first of %s"
@@ -105,34 +121,32 @@ def surplus(since: Mapping[Peer, float], most: int) -> list[Peer]:
     return [peer for peer in reversed(youngest_first) if peer not in kept]
 
 
-def connections(port: int) -> dict[Peer, int]:
-    """Connections to a port of this process, and the descriptor that each has. Raises OSError."""
+def connections(port: int) -> dict[Peer, Connection]:
+    """Connections to a port of this process. Raises OSError."""
     found = {}
     for name in os.listdir(DESCRIPTORS):
         taken = _taken(int(name), port)
         if taken is not None:
-            peer, connection = taken
-            connection.close()
-            found[peer] = int(name)
+            with taken, suppress(OSError):
+                found[_peer(taken)] = Connection(int(name), os.fstat(taken.fileno()).st_ino)
     return found
 
 
-def _taken(descriptor: int, port: int) -> tuple[Peer, socket.socket] | None:
-    """Who is connected there to this port, and the connection by a descriptor of its own; None: nobody is."""
+def _taken(descriptor: int, port: int) -> socket.socket | None:
+    """The connection to this port that a descriptor is of, by another descriptor; None: it is of none."""
     try:
         if not stat.S_ISSOCK(os.stat(descriptor).st_mode):
             return None
-        connection = socket.socket(fileno=os.dup(descriptor))
+        taken = socket.socket(fileno=os.dup(descriptor))
     except OSError:
         # It has gone meanwhile.
         return None
-    try:
-        if _is_at(connection, port):
-            return _peer(connection), connection
-    except OSError:
-        # It listens.
-        pass
-    connection.close()
+    with suppress(OSError):
+        if _is_at(taken, port):
+            # What listens has no peer.
+            taken.getpeername()
+            return taken
+    taken.close()
     return None
 
 
@@ -158,13 +172,11 @@ def _peer(connection: socket.socket) -> Peer:
     return host, port
 
 
-def _end(descriptor: int, peer: Peer, port: int) -> None:
-    taken = _taken(descriptor, port)
+def _end(connection: Connection, port: int) -> None:
+    taken = _taken(connection.descriptor, port)
     if taken is None:
         return
-    whose, connection = taken
-    with connection:
-        # The number may be another's by now, and a peer may be faster.
-        if whose == peer:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+    # The number may be another's by now, and a peer may be faster.
+    with taken, suppress(OSError):
+        if os.fstat(taken.fileno()).st_ino == connection.inode:
+            taken.shutdown(socket.SHUT_RDWR)

@@ -6,29 +6,44 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from ipaddress import ip_address
 
 import grpc
 import grpc.aio
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from policy_controller.controller.bounds import Bound
+from compilers.compile import Compiler
+from compilers.compile.room import ROOMS, Room
+from compilers.model.cluster import Cluster, Namespace, Pod
+from compilers.model.policy import NetworkPolicy, Side
+from compilers.model.selector import EVERYTHING
+from compilers.model.words import Direction
+from policy_controller.controller import sessions
+from policy_controller.controller.bounds import PREFIX, Bound
 from policy_controller.controller.crowd import Crowd, Peer, surplus
 from policy_controller.controller.identity import patience, reviewer
 from policy_controller.controller.identity.patience import MOST as PATIENT
 from policy_controller.controller.identity.refusals import Reason, Unwelcome
 from policy_controller.controller.identity.reviewer import Enforcers, Reviewer
 from policy_controller.controller.server import STREAMS_AT_ONCE
+from policy_controller.controller.settings import Settings
 from policy_controller.controller.store import Store
+from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.tests.scripted_node import ScriptedNode, node
 from policy_controller.controller.tests.serving import Served, serving
 from policy_controller.controller.tests.test_sessions import desired
 from policy_controller.controller.tests.waiting import eventually
+from policy_controller.hits import Hits
 from policy_controller.testing.clock import FakeClock
 from policy_controller.wire import channel
 from policy_controller.wire.channel import AUTHORIZATION, BEARER
 from policy_controller.wire.enforcement_pb2_grpc import EnforcementStub
 
 MOST = 40
+STREAMS = 8
+"""On one connection."""
+SIDES = {Direction.INGRESS: Side(())}
 
 
 @contextmanager
@@ -233,3 +248,64 @@ async def test_what_is_remembered_of_tokens_is_bounded_and_the_oldest_is_asked_a
             await served.reviewer.identify(token, "ipv4:10.0.0.1")
         assert served.reviews.asked == [*tokens, tokens[0]]
         assert served.reviewer.hits.of(Bound.REMEMBERED_TOKENS) == 2
+
+
+async def test_a_connection_carries_so_many_streams_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as served, node(served.door, "node-b") as other:
+        await served.connected("node-b")
+        async with channel.secure_connect(served.door.address, served.door.trust) as connection:
+            metadata = ((AUTHORIZATION, BEARER + served.reviews.mint("node-a")),)
+            calls = [EnforcementStub(connection).Enforce(metadata=metadata) for _ in range(STREAMS + 4)]
+            await eventually(partial(opened, served, 1 + STREAMS))
+            await check_served(served, other)
+            assert opened(served, 1 + STREAMS)
+            for call in calls:
+                call.cancel()
+
+
+def test_addresses_that_a_node_is_to_be_told_of_are_bounded_while_it_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_ENDED", 10)
+    streams = NodeStreams()
+    streams.open("node-a")
+    for number in range(5):
+        streams.note_ended(number, frozenset(ip_address(number * 100 + each) for each in range(4)))
+        streams.desire("node-a", desired(number))
+    message = streams._streams["node-a"].session.next(0.0)
+    assert message is not None
+    # Four and four fit; with four more the first eight are forgotten; and so again.
+    assert message.ended == {ip_address(400 + each) for each in range(4)}
+    assert streams.ended_forgotten == 16
+
+
+def test_settings_say_what_the_policies_of_a_node_and_of_a_pod_may_take_up() -> None:
+    assert Settings().rooms == ROOMS
+    rooms = Settings(
+        max_pod_rules=2,
+        max_node_policies=8,
+        max_node_rules=6,
+        max_node_sets=5,
+        max_node_addresses=4,
+        max_node_ranges=3,
+    ).rooms
+    assert rooms.of_node == Room(policies=8, rules=6, sets=5, elements=4, ranges=3)
+    assert rooms.of_class == Room(policies=8, rules=2, sets=3, elements=2, ranges=2)
+    one, other = (NetworkPolicy("a", name, f"uid-{name}", EVERYTHING, SIDES) for name in ("one", "other"))
+    pod = Pod("a", "web", "uid-web", {}, "node-a", (ip_address("10.0.0.1"),))
+    cluster = Cluster.of(namespaces=[Namespace("a", {})], pods=[pod], policies=[one, other], nodes=[])
+    assert not Compiler(cluster, ROOMS).compiled("node-a").faults
+    (fault,) = Compiler(cluster, Settings(max_pod_policies=1).rooms).compiled("node-a").faults
+    assert "the 2 policies that select the same pods have more than 1 policies" in fault.reason
+
+
+def test_every_bound_is_in_the_metrics() -> None:
+    hits = Hits(PREFIX, Bound)
+    hits.note(Bound.STREAMS, 2)
+    hits.read(Bound.LOG_LINES, lambda: 7)
+    registry = CollectorRegistry()
+    registry.register(hits)
+    lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+    assert {line.split('"')[1] for line in lines} == {bound.value for bound in Bound}
+    assert 'policy_controller_limit_hits_total{limit="streams"} 2.0' in lines
+    assert 'policy_controller_limit_hits_total{limit="log-lines"} 7.0' in lines

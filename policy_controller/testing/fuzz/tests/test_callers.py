@@ -4,6 +4,7 @@ import json
 from base64 import urlsafe_b64encode
 from typing import Any, Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from policy_controller.testing.fuzz.tests.test_policies import TREES, VALUES
 from policy_controller.testing.fuzz.tests.told import ACCEPTED, COUNTED, Record, check_told
 from policy_controller.testing.fuzz.tries import tries
 from policy_controller.wire.channel import AUDIENCE, AUTHORIZATION, BEARER
+
+pytestmark = pytest.mark.timeout(900)
 
 EXTRA: Final = {
     "authentication.kubernetes.io/node-name": ["node-a"],
@@ -62,7 +65,7 @@ def test_any_review_of_any_token_is_a_caller_or_a_refusal_that_does_not_tell_the
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 200, 30_000)
+    @tries(extent, 200, 5_000)
     @given(changed_tree(REVIEWS, (*VALUES, AUDIENCE, [AUDIENCE], True)) | JSON, TOKENS)
     def check(review: Any, token: str) -> None:  # noqa: ANN401 - any JSON
         tried.append(review)
@@ -89,7 +92,7 @@ def test_whatever_a_call_carries_is_one_token_or_a_refusal(extent: Extent, recor
     names = st.sampled_from((AUTHORIZATION, "authorization-bin", "x"))
     values = st.text(max_size=30) | st.binary(max_size=30) | st.text(max_size=30).map(BEARER.__add__)
 
-    @tries(extent, 100, 20_000)
+    @tries(extent, 100, 10_000)
     @given(st.lists(st.tuples(names, values), max_size=3))
     def check(metadata: list[tuple[str, str | bytes]]) -> None:
         tried.append(metadata)
@@ -110,7 +113,7 @@ def test_any_event_or_list_is_seen_in_part_and_leaves_a_store_that_tells_its_sta
     tried, accepted = [], []
     losses = Losses(lambda: None, lambda: None)
 
-    @tries(extent, 150, 20_000)
+    @tries(extent, 150, 5_000)
     @given(
         changed_bytes(EVENTS, (b'"', b"{", b"[[[[", b"\\ud800", b"1e999", b"null")),
         changed_tree(LISTS, VALUES),

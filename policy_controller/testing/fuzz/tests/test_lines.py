@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from policy_controller.testing.extent import Extent
 from policy_controller.testing.fuzz.mutations import changed_bytes
 from policy_controller.testing.fuzz.tests.told import COUNTED, Record
 from policy_controller.testing.fuzz.tries import SECONDS, processor_seconds, tries
+
+pytestmark = pytest.mark.timeout(900)
 
 PRINTED: Final = [
     b"E0000 00:00:1764000000.123456    4711 ssl_transport_security.cc:1884] Handshake failed with error SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate verification context\n",
@@ -39,7 +42,7 @@ def test_whatever_is_printed_becomes_lines_of_printable_ascii(
 ) -> None:
     tried = []
 
-    @tries(extent, 200, 30_000)
+    @tries(extent, 200, 10_000)
     @given(st.lists(changed_bytes(PRINTED, WORDS) | st.binary(max_size=60), max_size=5))
     def check(prints: list[bytes]) -> None:
         tried.append(prints)

@@ -18,6 +18,8 @@ from policy_controller.testing.fuzz.mutations import changed_text, long_inputs
 from policy_controller.testing.fuzz.tests.told import ACCEPTED, COUNTED, Record, check_told
 from policy_controller.testing.fuzz.tries import SECONDS, processor_seconds, tries
 
+pytestmark = pytest.mark.timeout(900)
+
 GOLDEN: Final = sorted(Path(golden.__file__).parent.glob("*.nft"), key=lambda path: path.stat().st_size)
 WORDS: Final = (
     *(
@@ -106,7 +108,7 @@ def test_a_changed_listing_is_refused_or_written_as_it_was_read(
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 150, 15_000)
+    @tries(extent, 150, 4_000)
     @given(
         changed_text(LISTED, WORDS) | tables().map(write).flatmap(lambda text: changed_text([text], WORDS))
     )
@@ -130,7 +132,7 @@ def test_a_changed_listing_is_refused_or_written_as_it_was_read(
 def test_any_text_is_refused(strangers: Strangers, extent: Extent, record_property: Record) -> None:
     tried = []
 
-    @tries(extent, 100, 10_000)
+    @tries(extent, 100, 8_000)
     @given(
         st.text(max_size=200)
         | st.lists(st.sampled_from(("table inet t {", "chain c {", "}", *WORDS))).map(" ".join)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+import pytest
 from google.protobuf.message import DecodeError, Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,8 @@ from policy_controller.wire.saved import (
 )
 from policy_controller.wire.tests.messages import delta, edits, snapshot
 from policy_controller.wire.tests.saved_by_version import FIRST, FIRST_HOLDS
+
+pytestmark = pytest.mark.timeout(900)
 
 OPERATOR: Final = [make().SerializeToString() for make in (snapshot, delta)]
 SAID: Final[list[NodeMessage]] = [
@@ -101,7 +104,7 @@ def test_a_changed_message_of_the_operator_is_refused_or_means_the_same_once_wri
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 300, 40_000)
+    @tries(extent, 300, 15_000)
     @given(changed_bytes(OPERATOR, WORDS) | EDITED | st.binary(max_size=100))
     def check(content: bytes) -> None:
         tried.append(content)
@@ -121,7 +124,7 @@ def test_a_changed_message_of_a_node_is_refused_or_means_the_same_once_written_a
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 300, 40_000)
+    @tries(extent, 300, 15_000)
     @given(changed_bytes(NODE, WORDS) | st.binary(max_size=100))
     def check(content: bytes) -> None:
         tried.append(content)
@@ -150,7 +153,7 @@ def test_a_changed_saved_rule_set_is_refused_or_means_the_same_once_saved_again(
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 300, 40_000)
+    @tries(extent, 300, 15_000)
     @given(FRAMED | changed_bytes([WHOLE], WORDS) | st.binary(max_size=100))
     def check(content: bytes) -> None:
         tried.append(content)

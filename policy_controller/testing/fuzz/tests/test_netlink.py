@@ -22,6 +22,8 @@ from policy_controller.testing.fuzz.mutations import changed_bytes
 from policy_controller.testing.fuzz.tests.told import COUNTED, Record
 from policy_controller.testing.fuzz.tries import tries
 
+pytestmark = pytest.mark.timeout(900)
+
 OURS: Final = ip_address("10.0.0.1")
 CONNTRACK, NFTABLES = 1 << 8, 10 << 8
 
@@ -118,7 +120,7 @@ def test_any_answer_is_read_or_an_error_of_the_system(
 ) -> None:
     tried = []
 
-    @tries(extent, 200, 30_000)
+    @tries(extent, 200, 4_000)
     @given(RECEIVED)
     def check(answers: list[bytes]) -> None:
         tried.append(answers)
@@ -149,7 +151,7 @@ def test_any_notification_is_skimmed(
     monkeypatch.setattr(commits, "new_socket", lambda: Listening([]))
     heard = KernelCommits()
 
-    @tries(extent, 200, 30_000)
+    @tries(extent, 200, 15_000)
     @given(changed_bytes([ANSWERS[4], ANSWERS[4] * 3], (commits.OUR_NAME,)) | st.binary(max_size=100))
     def check(received: bytes) -> None:
         tried.append(received)

@@ -21,6 +21,8 @@ from policy_controller.testing.fuzz.tests.told import ACCEPTED, COUNTED, Record
 from policy_controller.testing.fuzz.tries import SECONDS, processor_seconds, tries
 from policy_controller.testing.generators.api_objects import api_objects
 
+pytestmark = pytest.mark.timeout(900)
+
 EXAMPLES: Final = Path(__file__).parents[4] / "examples"
 FILES: Final = [path.read_text() for path in sorted(EXAMPLES.glob("*/policies.yaml"))]
 TREES: Final = [tree for text in FILES for tree in yaml.safe_load_all(text) if tree is not None]
@@ -144,7 +146,7 @@ def test_a_changed_policy_is_faulted_or_means_the_same_once_written_again(
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 150, 20_000)
+    @tries(extent, 150, 10_000)
     @given(changed_tree(TREES, VALUES))
     def check(tree: Any) -> None:  # noqa: ANN401 - any JSON
         tried.append(tree)
@@ -167,7 +169,7 @@ def test_a_changed_file_is_read_or_faulted_inside_it_and_read_alike_once_written
 ) -> None:
     tried, accepted = [], []
 
-    @tries(extent, 150, 15_000)
+    @tries(extent, 150, 10_000)
     @given(changed_text(FILES, WORDS) | changed_text([json.dumps(tree, indent=1) for tree in TREES], WORDS))
     def check(text: str) -> None:
         tried.append(text)
@@ -204,7 +206,7 @@ def test_a_changed_file_is_read_or_faulted_inside_it_and_read_alike_once_written
 def test_any_bytes_are_read_or_faulted(extent: Extent, record_property: Record) -> None:
     tried = []
 
-    @tries(extent, 100, 10_000)
+    @tries(extent, 100, 5_000)
     @given(st.binary(max_size=400) | changed_bytes([text.encode("utf-16") for text in FILES[:3]]))
     def check(content: bytes) -> None:
         tried.append(content)

@@ -20,6 +20,8 @@ from policy_controller.testing.fuzz.tests.test_policies import WORDS as YAML_WOR
 from policy_controller.testing.fuzz.tests.told import ACCEPTED, COUNTED, Record, check_told
 from policy_controller.testing.fuzz.tries import tries
 
+pytestmark = pytest.mark.timeout(900)
+
 ENVIRONMENTS: Final = {
     "OPERATOR": {},
     "ENFORCER": {"NODE_NAME": "node-a", "ENFORCER_OPERATOR": "10.0.0.1:9473"},
@@ -69,7 +71,7 @@ def test_a_changed_file_is_refused_or_printed_and_read_as_the_same_settings(
     words = [*YAML_WORDS, *(f"{row.key}: {text!a}\n" for row in table.rows() for text in TEXTS[:4])]
     file, again = tmp_path / "settings.yaml", tmp_path / "again.yaml"
 
-    @tries(extent, 200, 20_000)
+    @tries(extent, 200, 5_000)
     @given(
         changed_bytes([lines.encode(), b"{}", b"logLevel: debug\n"], [word.encode() for word in words])
         | st.binary(max_size=60)
@@ -109,7 +111,7 @@ def test_any_flag_and_variable_is_refused_or_a_setting(
     )
     again = tmp_path / "again.yaml"
 
-    @tries(extent, 200, 20_000)
+    @tries(extent, 200, 8_000)
     @given(flags, variables)
     def check(said: dict[str, str], environment: dict[str, str]) -> None:
         tried.append(said)
