@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import kopf
+from prometheus_client import CollectorRegistry
 
 from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
@@ -187,8 +188,8 @@ class Operator:
                 task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    @contextlib.asynccontextmanager
-    async def _interfaces(self) -> AsyncIterator[None]:
+    def registry(self) -> CollectorRegistry:
+        """All metrics."""
         collector = OperatorCollector(
             store=self.store,
             streams=self.streams,
@@ -203,7 +204,11 @@ class Operator:
         self.hits.read(Bound.NODE_EVENTS, lambda: self.node_events.dropped)
         self.hits.read(Bound.ENDED_ADDRESSES, lambda: self.streams.ended_forgotten)
         counted = (collector, NodeEventsCollector(self.node_events), callers, self.hits)
-        metrics = new_registry(counted, self.compile_loop)
+        return new_registry(counted, self.compile_loop)
+
+    @contextlib.asynccontextmanager
+    async def _interfaces(self) -> AsyncIterator[None]:
+        metrics = self.registry()
         async with (
             serving(self._settings.health, health(self, metrics), self.hits) as self.health_url,
             serving(self._settings.admin, admin(self, metrics), self.hits) as self.admin_url,
