@@ -5,6 +5,7 @@ tenant's objects, a kernel, a library that tells of every request.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -20,18 +21,23 @@ class Pace(logging.Filter):
     def __init__(self, now: Callable[[], float], each_second: float) -> None:
         super().__init__()
         self._places = Restraints(now, BURST_SECONDS * each_second, each_second)
+        # Records of any thread come here.
+        self._counting = threading.Lock()
 
     @property
     def ever(self) -> int:
         """How many lines were left out."""
-        return self._places.ever
+        with self._counting:
+            return self._places.ever
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is told; the next one of its place says how many were not."""
-        place = self._places[record.pathname, record.lineno]
-        if record.levelno < logging.CRITICAL and not place.allows():
-            return False
-        if left_out := place.left_out():
+        with self._counting:
+            place = self._places[record.pathname, record.lineno]
+            if record.levelno < logging.CRITICAL and not place.allows():
+                return False
+            left_out = place.left_out()
+        if left_out:
             record.msg = f"{_text(record)} ({left_out} lines of this place were left out)"
             record.args = ()
         return True
