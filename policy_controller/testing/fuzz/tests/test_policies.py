@@ -132,7 +132,7 @@ def again(policy: NetworkPolicy) -> NetworkPolicy:
     """The policy, written and read as a file."""
     cluster = Cluster.of(namespaces=(), pods=(), policies=(policy,), nodes=())
     (tree,) = [one for one in api_objects(cluster) if one["kind"] == "NetworkPolicy"]
-    read = read_documents(yaml.safe_dump(tree, allow_unicode=True), "again.yaml")
+    read = read_documents(yaml.safe_dump(tree), "again.yaml")
     assert not read.faults
     parsed = parse_policy(read.documents[0].value, Origin.FILE)
     assert parsed.value is not None
@@ -191,7 +191,7 @@ def test_a_changed_file_is_read_or_faulted_inside_it_and_read_alike_once_written
                 continue
             accepted.append(text)
             value = json.loads(written)
-            second = read_documents(yaml.safe_dump(value, allow_unicode=True, sort_keys=False), "again.yaml")
+            second = read_documents(yaml.safe_dump(value, sort_keys=False), "again.yaml")
             assert not second.faults
             if value == document.value and not str(value.get("kind")).endswith("List"):
                 # Keys that are no strings become strings in JSON.
