@@ -1,15 +1,21 @@
-"""HTTP for a probe or a scrape, with a limit on open connections that keeps nobody out.
+"""HTTP for a probe or a scrape, with limits on open connections and on what answers cost that keep nobody out.
 
 Knows sockets and aiohttp. Knows nothing of what is served: the operator and the enforcer bring their applications.
 """
 
 import asyncio
+import enum
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from policy_controller.logs.restraint import Restraint
 
 MOST_CONNECTIONS: Final = 64
 """At a time. Whoever reaches the port could otherwise use up the process's descriptors, and libnftables ends the process
@@ -20,17 +26,50 @@ SHUTDOWN_SECONDS: Final = 1.0
 
 EVERYWHERE: Final = "::"
 
+ANSWERS_AT_ONCE: Final = 100.0
+ANSWERS_EACH_SECOND: Final = 20.0
+"""So often the answer to one question is made, at once and each second from then on; who asks more often is told what was
+told last."""
+
+MOST_ANSWERS: Final = 16
+"""Kept to be given again; there are fewer pages."""
+
+
+class Met(enum.Enum):
+    """Which bound somebody met."""
+
+    CONNECTIONS = "connections"
+    ANSWERS = "answers"
+
+
+Note = Callable[[Met], None]
+
+
+def _nobody(_: Met) -> None:
+    """Nobody counts."""
+
+
+@dataclass(slots=True)
+class _Page:
+    restraint: Restraint = field(
+        default_factory=lambda: Restraint(time.monotonic, ANSWERS_AT_ONCE, ANSWERS_EACH_SECOND)
+    )
+    last: web.Response | None = None
+
 
 @asynccontextmanager
-async def serving(application: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+async def serving(
+    application: web.Application, host: str, port: int, note: Note = _nobody
+) -> AsyncIterator[tuple[str, int]]:
     """Listen for the length of the block; yields the address and port. Port 0 takes any free one. Raises OSError.
 
-    The host `::` stands for every address of both families.
+    The host `::` stands for every address of both families. `note` is told of every bound that somebody meets.
     """
+    application.middlewares.append(_sparing(note))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        loop, accept = asyncio.get_running_loop(), _bounded(runner)
+        loop, accept = asyncio.get_running_loop(), _bounded(runner, note)
         if host == EVERYWHERE:
             server = await loop.create_server(accept, sock=_both_families(port))
         else:
@@ -51,7 +90,7 @@ def _both_families(port: int) -> socket.socket:
     return socket.create_server(("0.0.0.0", port))  # noqa: S104 - asked for
 
 
-def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+def _bounded(runner: web.AppRunner, note: Note) -> Callable[[], asyncio.Protocol]:
     """Accepts connections and lets the oldest go when there are too many, so that a kubelet always gets in."""
 
     def accept() -> asyncio.Protocol:
@@ -62,6 +101,36 @@ def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
             # Not closed: that waits until the peer has read its answer, and a peer that does not would stay for ever.
             if oldest.transport is not None:
                 oldest.transport.abort()
+                note(Met.CONNECTIONS)
         return runner.server()
 
     return accept
+
+
+def _sparing(note: Note) -> Middleware:
+    """Makes answers to one question no more often than they may be made."""
+    pages: dict[str, _Page] = {}
+
+    @web.middleware
+    async def spare(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = request.path
+        is_page = request.method == "GET" and not request.query_string
+        if request.match_info.http_exception is not None or not is_page:
+            return await handler(request)
+        if name not in pages and len(pages) >= MOST_ANSWERS:
+            return await handler(request)
+        page = pages.setdefault(name, _Page())
+        if page.last is not None and not page.restraint.allows():
+            note(Met.ANSWERS)
+            return _again(page.last)
+        response = await handler(request)
+        if isinstance(response, web.Response):
+            page.last = _again(response)
+        return response
+
+    return spare
+
+
+def _again(answer: web.Response) -> web.Response:
+    """The same answer for another request: each is sent once."""
+    return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

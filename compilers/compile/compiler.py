@@ -12,7 +12,7 @@ from itertools import chain
 from compilers.compile.admission import Admission, Admissions
 from compilers.compile.legend import Legends
 from compilers.compile.outline import Outline, outline
-from compilers.compile.room import CLASS, MOST_PODS, NODE, WORDS, closed
+from compilers.compile.room import MOST_PODS, ROOMS, WORDS, Rooms, closed
 from compilers.compile.selection import NodePods, Picked, Selection
 from compilers.model.cluster import Cluster
 from compilers.model.faults import Fault, ObjectRef
@@ -38,8 +38,9 @@ class Compiled:
 class Compiler:
     """Compiles the rule set of any node of one cluster state; nodes share what was found for another."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, rooms: Rooms = ROOMS) -> None:
         self._cluster = cluster
+        self._rooms = rooms
         self._selection = Selection(cluster)
         self._admissions = Admissions(self._selection)
         self._legends = Legends(self._selection)
@@ -58,7 +59,7 @@ class Compiler:
         places = self._gated(node)
         gates = self._gates(node, places)
         outlines = {key: self._outline(key, node) for of_pod in gates.values() for key in of_pod.values()}
-        faults = _without_room(outlines, name)
+        faults = _without_room(outlines, name, self._rooms)
         classes = {key: one.shut() if key in faults else one.whole() for key, one in outlines.items()}
         kept = Admission()
         for key, one in outlines.items():
@@ -142,7 +143,7 @@ class Compiler:
             return self._outlines[key]
         direction, numbers = key
         policies = tuple(self._cluster.policies[number] for number in numbers)
-        found = outline(self._admissions, direction, policies, node)
+        found = outline(self._admissions, direction, policies, node, self._rooms.of_class)
         if not found.admitted.of_node:
             self._outlines[key] = found
         return found
@@ -166,18 +167,18 @@ class Compiler:
         )
 
 
-def _without_room(outlines: Mapping[ClassKey, Outline], node: str) -> Mapping[ClassKey, Fault]:
+def _without_room(outlines: Mapping[ClassKey, Outline], node: str, rooms: Rooms) -> Mapping[ClassKey, Fault]:
     """The classes that are closed because they take up too much, by themselves or beside the others of the node."""
     faults: dict[ClassKey, Fault] = {}
     for key, one in outlines.items():
         if one.beyond is not None:
             faults[key] = _fault(
-                one, f"have more than {getattr(CLASS, one.beyond):,} {WORDS[one.beyond]} together"
+                one, f"have more than {getattr(rooms.of_class, one.beyond):,} {WORDS[one.beyond]} together"
             )
     loads = {key: one.load() for key, one in outlines.items() if key not in faults}
     order = {key: "\0".join((key[0].value, *map(str, outlines[key].policies))) for key in loads}
-    for key, beyond in closed(loads, order, NODE).items():
-        most = getattr(NODE, beyond)
+    for key, beyond in closed(loads, order, rooms.of_node).items():
+        most = getattr(rooms.of_node, beyond)
         reason = (
             f"and those of the other pods of node {node} have more than {most:,} {WORDS[beyond]} together"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from compilers.compile.admission import Admission, Admissions
-from compilers.compile.room import CLASS, Load
+from compilers.compile.room import Load, Room
 from compilers.compile.selection import NodePods
 from compilers.model.faults import ObjectRef
 from compilers.model.policy import NetworkPolicy
@@ -45,24 +45,28 @@ class Outline:
 
 
 def outline(
-    admissions: Admissions, direction: Direction, policies: tuple[NetworkPolicy, ...], node: NodePods
+    admissions: Admissions,
+    direction: Direction,
+    policies: tuple[NetworkPolicy, ...],
+    node: NodePods,
+    room: Room,
 ) -> Outline:
-    """The class of pods that exactly these policies select; at least one policy."""
+    """The class of pods that exactly these policies select, at least one; `room` is that of a class."""
     found = Outline(direction, tuple(policy.ref for policy in policies), policies[0].ref)
-    if len(policies) > CLASS.policies:
+    if len(policies) > room.policies:
         found.beyond = "policies"
         return found
     most = 0.0
     for policy in policies:
         admission = admissions.of(policy, direction, node)
         found.admitted.add(admission)
-        share = load_of(admission, 0).share(CLASS)
+        share = load_of(admission, 0).share(room)
         if share > most:
             found.heaviest, most = policy.ref, share
         # Not outlined to its end: ten thousand policies may each be as large as one can be.
-        if share > 1 / len(policies) and found.load().beyond(CLASS) is not None:
+        if share > 1 / len(policies) and found.load().beyond(room) is not None:
             break
-    found.beyond = found.load().beyond(CLASS)
+    found.beyond = found.load().beyond(room)
     return found
 
 

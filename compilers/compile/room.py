@@ -32,6 +32,17 @@ CLASS: Final = Room(policies=16_384, rules=16_384, sets=2_048, elements=524_288,
 """What one class may take up. Loading 16,384 rules takes the kernel a third of a second."""
 NODE: Final = Room(policies=32_768, rules=65_536, sets=4_096, elements=1_048_576, ranges=65_536)
 """What all classes of a node may: several times what 500 pods need in a cluster of 100,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What classes and nodes of one installation may take up."""
+
+    of_class: Room = CLASS
+    of_node: Room = NODE
+
+
+ROOMS: Final = Rooms()
 MOST_PODS: Final = 4_096
 """Of one node, those included that are only bound to it."""
 WORDS: Final[Mapping[str, str]] = {

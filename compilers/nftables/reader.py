@@ -188,16 +188,17 @@ def _hook(lexer: Lexer) -> Hook | None:
 
 
 def _rule(lexer: Lexer, strangers: Strangers) -> Rule:
-    start = lexer.peek().start
+    first = lexer.peek()
     try:
         rule = read_rule(lexer)
         token = lexer.peek()
         if token.kind not in ENDS and token.text not in (";", "}"):
             raise lexer.error(f"{token.text!r} is not in the language this project uses", token.start)
     except ReadError:
-        if strangers is Strangers.REFUSE:
+        # Where the text ends, a chain that has not is no rule of anybody's.
+        if strangers is Strangers.REFUSE or first.kind == "end":
             raise
-        return Rule((Unreadable(lexer.rest_of_line(start)),))
+        return Rule((Unreadable(lexer.rest_of_line(first.start)),))
     return rule
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from compilers.compile import Compiler
+from compilers.compile.room import ROOMS, Rooms
 from compilers.model.cluster import Pod
 from compilers.model.faults import Fault, ObjectRef
 from compilers.model.words import Address
@@ -51,11 +52,14 @@ class Round:
 class CompileLoop:
     """Keeps every connected node's session told of the rule set it should have."""
 
-    def __init__(self, store: Store, streams: NodeStreams, clock: Clock, debounce: float) -> None:
+    def __init__(
+        self, store: Store, streams: NodeStreams, clock: Clock, debounce: float, rooms: Rooms = ROOMS
+    ) -> None:
         self._store = store
         self._streams = streams
         self._clock = clock
         self._debounce = debounce
+        self._rooms = rooms
         self._wake = asyncio.Event()
         self._woken_at: float | None = None
         """When the first change came that no round has begun with."""
@@ -137,7 +141,7 @@ class CompileLoop:
     async def _round(self) -> None:
         state, nodes = self._store.state(), self._streams.nodes
         last = self._last if state.revision == self.revision else replace(self._last, compiler=None)
-        done = await asyncio.to_thread(compile_round, state, nodes, last)
+        done = await asyncio.to_thread(compile_round, state, nodes, last, self._rooms)
         self._streams.note_ended(state.stands.pods, done.ended)
         for node, desired in done.desired.items():
             self._streams.desire(node, desired)
@@ -159,13 +163,13 @@ class CompileLoop:
                 )
 
 
-def compile_round(state: State, nodes: tuple[str, ...], last: Round) -> Round:
+def compile_round(state: State, nodes: tuple[str, ...], last: Round, rooms: Rooms = ROOMS) -> Round:
     """The rule sets of these nodes. `last.compiler` is one of this very state, or None; never raises."""
     before, compiler, owners = last.desired, last.compiler, last.owners
     known = before if compiler is not None else {}
     if compiler is None:
         try:
-            compiler, owners = Compiler(state.cluster), owners_of(state.cluster)
+            compiler, owners = Compiler(state.cluster, rooms), owners_of(state.cluster)
         except Exception:
             # The nodes keep what they have, and the next state may compile: what ended until then, it tells.
             log.exception("the cluster state does not compile")

@@ -7,7 +7,7 @@ Admin tells of every tenant's policies; who comes through a port-forward has bee
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -16,11 +16,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from policy_controller import bounded
+from policy_controller.controller.bounds import Bound
 from policy_controller.controller.status import Question
 from policy_controller.controller.trouble import Trouble
+from policy_controller.hits import Hits
 from policy_controller.wire.channel import HostPort, InvalidAddress
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+MET: Final[Mapping[bounded.Met, Bound]] = {
+    bounded.Met.CONNECTIONS: Bound.HTTP_CONNECTIONS,
+    bounded.Met.ANSWERS: Bound.HTTP_ANSWERS,
+}
 
 
 class InvalidAdmin(ValueError):  # noqa: N818 - as InvalidField
@@ -62,9 +69,13 @@ def admin_address(text: str) -> HostPort:
 
 
 @contextlib.asynccontextmanager
-async def serving(address: HostPort, application: web.Application) -> AsyncIterator[str]:
+async def serving(address: HostPort, application: web.Application, hits: Hits[Bound]) -> AsyncIterator[str]:
     """Serve while entered; yields the URL. Port 0 takes any free one. Raises OSError."""
-    async with bounded.serving(application, address.host, address.port) as (_, port):
+
+    def note(met: bounded.Met) -> None:
+        hits.note(MET[met])
+
+    async with bounded.serving(application, address.host, address.port, note) as (_, port):
         yield f"http://{HostPort(address.host, port)}"
 
 

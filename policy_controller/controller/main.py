@@ -29,7 +29,7 @@ DESCRIPTORS: Final = 65_536
 def main(settings: Settings) -> None:
     """Watch NetworkPolicies and push each node the rule set it should enforce."""
     _take_descriptors()
-    with logging_to_stderr(settings.log_format, settings.log_level) as native:
+    with logging_to_stderr(settings.log_format, settings.log_level, settings.log_rate) as native:
         code = asyncio.run(serve(settings, native))
     sys.exit(code)
 

@@ -17,15 +17,18 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import kopf
+from prometheus_client import CollectorRegistry
 
 from compilers.model.cluster import ServiceAccount
 from policy_controller.clock import Clock
 from policy_controller.controller.answers import Losses, Session
 from policy_controller.controller.api import Kr8sApi
+from policy_controller.controller.bounds import Bound
 from policy_controller.controller.cluster_settings import ClusterSettingsSource
 from policy_controller.controller.cluster_version import ClusterVersion
 from policy_controller.controller.compile_loop import CompileLoop
 from policy_controller.controller.complaints import complaints, unread_choices
+from policy_controller.controller.crowd import Crowd
 from policy_controller.controller.doorbell import Doorbell
 from policy_controller.controller.enforced import Picture
 from policy_controller.controller.events import PolicyEvents
@@ -55,6 +58,7 @@ from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStreams
 from policy_controller.controller.trouble import Trouble
 from policy_controller.controller.watches import Watches
+from policy_controller.logs import lines_left_out
 from policy_controller.wire.channel import HostPort
 
 log = logging.getLogger(__name__)
@@ -90,16 +94,22 @@ class Operator:
         self.store = Store(ServiceAccount(settings.namespace, settings.account))
         self.streams = NodeStreams(today)
         self.relister = Relister(api, self.store, clock, settings.relist_seconds)
-        self.compile_loop = CompileLoop(self.store, self.streams, clock, settings.debounce_seconds)
+        self.compile_loop = CompileLoop(
+            self.store, self.streams, clock, settings.debounce_seconds, settings.rooms
+        )
         self.events = PolicyEvents(self.store, api, clock, lambda: self.compile_loop.without_room)
         self.node_events = NodeEvents(api, clock)
         self.cluster_settings = ClusterSettingsSource(api, self.store, settings.namespace, clock)
         self.version = ClusterVersion(api, clock)
         self.identity = _certificate_source(settings, api, clock)
         enforcers = Enforcers(settings.namespace, settings.enforcer_account)
-        self.reviewer = Reviewer(api, self.store, enforcers, clock, today)
+        self.reviewer = Reviewer(api, self.store, enforcers, clock, today, settings.max_token_reviews)
         self.handshakes = Handshakes()
         self.server = EnforcementServer(self.streams, self.reviewer, clock)
+        self.hits = self.reviewer.hits
+        self.crowd = Crowd(
+            lambda: self.server.port, lambda: self.server.peers, settings.max_connections, clock, self.hits
+        )
         self.server.subscribe(self.node_events.tampered)
         self.signs = Signs(clock)
         self.doorbell = Doorbell(clock)
@@ -142,6 +152,7 @@ class Operator:
                     "identity": asyncio.create_task(self.identity.run(), name="identity"),
                     "version": asyncio.create_task(self.version.run(), name="version"),
                     "nodes": asyncio.create_task(self._serve_nodes(), name="nodes"),
+                    "crowd": asyncio.create_task(self._bound_crowd(), name="crowd"),
                 }
                 await self._until(stop)
             finally:
@@ -252,8 +263,8 @@ class Operator:
                 task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    @contextlib.asynccontextmanager
-    async def _interfaces(self) -> AsyncIterator[None]:
+    def registry(self) -> CollectorRegistry:
+        """All metrics."""
         collector = OperatorCollector(
             store=self.store,
             streams=self.streams,
@@ -267,14 +278,24 @@ class Operator:
             self.server, self.reviewer, self.identity, self.handshakes, lambda: self.doorbell.answered
         )
         switch = SettingsCollector(self.cluster_settings, self.store)
-        metrics = new_registry(
-            (collector, NodeEventsCollector(self.node_events), switch, callers), self.compile_loop
-        )
+        self.hits.read(Bound.LOG_LINES, lambda: lines_left_out() + self.server.untold)
+        self.hits.read(Bound.NODE_EVENTS, lambda: self.node_events.dropped)
+        self.hits.read(Bound.ENDED_ADDRESSES, lambda: self.streams.ended_forgotten)
+        counted = (collector, NodeEventsCollector(self.node_events), switch, callers, self.hits)
+        return new_registry(counted, self.compile_loop)
+
+    @contextlib.asynccontextmanager
+    async def _interfaces(self) -> AsyncIterator[None]:
+        metrics = self.registry()
         async with (
-            serving(self._settings.health, health(self, metrics)) as self.health_url,
-            serving(self._settings.admin, admin(self, metrics)) as self.admin_url,
+            serving(self._settings.health, health(self, metrics), self.hits) as self.health_url,
+            serving(self._settings.admin, admin(self, metrics), self.hits) as self.admin_url,
         ):
             yield
+
+    async def _bound_crowd(self) -> None:
+        await self.server.serving.wait()
+        await self.crowd.run()
 
     async def _serve_nodes(self) -> None:
         await self.identity.ready.wait()

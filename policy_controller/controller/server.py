@@ -6,10 +6,11 @@ ended with a status that says which.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,13 +19,15 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from policy_controller.clock import Clock, wait_for, within
+from policy_controller.controller.bounds import Bound
+from policy_controller.controller.crowd import Peer, peer_of
 from policy_controller.controller.identity.caller import Caller
 from policy_controller.controller.identity.claims import token_in
 from policy_controller.controller.identity.refusals import Reason, Unwelcome
 from policy_controller.controller.identity.reviewer import Reviewer
 from policy_controller.controller.sessions import ACK_SECONDS, UnexpectedReply
 from policy_controller.controller.streams import NodeStream, NodeStreams
-from policy_controller.logs.restraint import Restraint
+from policy_controller.logs.restraint import Restraints
 from policy_controller.wire import channel
 from policy_controller.wire import enforcement_pb2 as pb
 from policy_controller.wire.convert import decode_node, encode_operator, is_of_unknown_kind
@@ -45,6 +48,10 @@ log = logging.getLogger(__name__)
 
 HELLO_SECONDS: Final = 10.0
 """How long a new stream may take to say hello."""
+STREAMS_AT_ONCE: Final = 30.0
+STREAMS_EACH_SECOND: Final = 1.0
+"""So many streams a node may open at once, and each second from then on: each costs a whole rule set. An enforcer that
+cannot stay comes back ever later."""
 GRACE_SECONDS: Final = 1.0
 """How long open streams may take to end when the operator stops."""
 
@@ -69,6 +76,8 @@ class EnforcementServer(EnforcementServicer):
         self._reviewer = reviewer
         self._clock = clock
         self._server: grpc.aio.Server | None = None
+        self.serving = asyncio.Event()
+        """Set once it has begun to listen."""
         self.port = 0
         """Where it listens, once it does."""
         self._counting = threading.Lock()
@@ -82,8 +91,11 @@ class EnforcementServer(EnforcementServicer):
         """Those of them whose caller was not, or no longer, to be served."""
         self.nacks: Counter[str] = Counter()
         """By cause."""
+        self._peers: Counter[Peer] = Counter()
         self._hear_tampered: list[Callable[[str, Tampered], None]] = []
-        self._restraints: defaultdict[str, Restraint] = defaultdict(lambda: Restraint(clock.now))
+        self._restraints = Restraints(clock.now)
+        self._streams_of = Restraints(clock.now, STREAMS_AT_ONCE, STREAMS_EACH_SECOND)
+        """By node."""
 
     async def start(self, address: channel.HostPort, certificate: Callable[[], channel.Certificate]) -> None:
         """Listen. Raises RuntimeError when the address cannot be bound.
@@ -101,6 +113,7 @@ class EnforcementServer(EnforcementServicer):
         self.port = channel.secure_listen(server, address, shown)
         await server.start()
         self._server = server
+        self.serving.set()
         log.info("nodes are served on %s", channel.HostPort(address.host, self.port))
 
     async def stop(self) -> None:
@@ -114,6 +127,16 @@ class EnforcementServer(EnforcementServicer):
         self._hear_tampered.append(hear)
 
     @property
+    def untold(self) -> int:
+        """Lines of the log that were left out, because there were too many of their kind."""
+        return self._restraints.ever
+
+    @property
+    def peers(self) -> Collection[Peer]:
+        """Where known callers have connections now."""
+        return tuple(self._peers)
+
+    @property
     def alive(self) -> bool:
         """Whether it is serving."""
         return self._server is not None
@@ -124,9 +147,10 @@ class EnforcementServer(EnforcementServicer):
         self.opened += 1
         try:
             caller = await self._known(context)
-            hello = await self._hello(request_iterator)
-            caller.check(hello.node)
-            await self._serve(caller, hello, request_iterator, context)
+            with self._served(context):
+                hello = await self._hello(request_iterator)
+                caller.check(hello.node)
+                await self._serve(caller, hello, request_iterator, context)
         except Unwelcome as unwelcome:
             self.refused[unwelcome.reason] += 1
             kind, detail = unwelcome.reason.value, unwelcome.detail
@@ -142,6 +166,20 @@ class EnforcementServer(EnforcementServicer):
                 log.exception("a stream of %s met an error in policy-controller", _peer(context))
             await self._end(context, grpc.StatusCode.INTERNAL, "an error in policy-controller")
 
+    @contextlib.contextmanager
+    def _served(self, context: Context) -> Iterator[None]:
+        peer = peer_of(unquote(context.peer()))
+        if peer is None:
+            yield
+            return
+        self._peers[peer] += 1
+        try:
+            yield
+        finally:
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
+
     async def _end(
         self, context: Context, code: grpc.StatusCode, reason: str, *, kind: str = "", detail: str = ""
     ) -> None:
@@ -156,9 +194,19 @@ class EnforcementServer(EnforcementServicer):
         await context.abort(code, reason)
 
     async def _known(self, context: Context) -> Caller:
-        token = token_in(context.invocation_metadata() or ())
+        said = context.invocation_metadata() or ()
+        if sum(len(name) + len(value) for name, value in said) > channel.HEADER_BYTES:
+            self._reviewer.hits.note(Bound.HEADERS)
+            raise Unwelcome(
+                Reason.MALFORMED_TOKEN, f"the call's headers have more than {channel.HEADER_BYTES} bytes"
+            )
+        token = token_in(said)
         address = _peer(context).rpartition(":")[0]
         node = await self._reviewer.identify(token, address)
+        if not self._streams_of[node].allows():
+            self._reviewer.hits.note(Bound.STREAMS)
+            words = f"node {node} opens more than {STREAMS_EACH_SECOND:g} streams a second"
+            raise Unwelcome(Reason.TOO_MANY, words)
         return Caller(self._reviewer, token, node, address, self._clock)
 
     async def _hello(self, requests: Requests) -> Hello:

@@ -33,6 +33,11 @@ CHANGED_SECONDS: Final = 1.0
 """The pause instead, once something else is desired than what was refused."""
 
 
+MOST_ENDED: Final = 65_536
+"""Addresses that ended and are still to be said; of more, those that ended first are not. A node that takes nothing for so
+long that there are so many is told of by then."""
+
+
 class UnexpectedReply(Exception):  # noqa: N818 - named for what it says
     """A node answers what it was not sent: its stream cannot be trusted any further."""
 
@@ -101,6 +106,8 @@ class Session:
         self._not_before = 0.0
         self._nacks = 0
         self._last_nack: Nack | None = None
+        self.ended_forgotten = 0
+        """Addresses that ended and will not be said."""
 
     def note_ended(self, addresses: frozenset[Address]) -> None:
         """Addresses have ceased to be those of their pods, in the state that will be desired next.
@@ -108,6 +115,11 @@ class Session:
         They are not said before: under the older state the node would let new connections of theirs begin.
         """
         self._noted |= addresses
+        if (before := len(self._ended | self._noted)) > MOST_ENDED:
+            # What this end says last is also what the node can least tell by itself.
+            self._ended = frozenset()
+            self._noted = addresses
+            self.ended_forgotten += before - len(addresses)
 
     def desire(self, desired: Desired) -> None:
         """The state the node should have from now on."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from compilers.compile.room import CLASS, NODE, Room, Rooms
 from compilers.model.faults import InvalidField
+from policy_controller.controller.bounds import MOST_CONNECTIONS, MOST_REVIEWS
 from policy_controller.controller.health import admin_address
 from policy_controller.logs import LogFormat, LogLevel
-from policy_controller.settings import kinds
+from policy_controller.settings import kinds, shared
 from policy_controller.settings.table import Table, optional, setting
 from policy_controller.wire.channel import HostPort
 
@@ -64,14 +66,54 @@ class Settings:
         "How long changes must pause before rule sets are compiled; 200 ms after the first they are anyway.",
         "20",
     )
-    log_format: LogFormat = setting(
-        kinds.choice(LogFormat),
-        "One JSON object a line, or readable text; `auto`: text on a terminal.",
-        "auto",
+    max_connections: int = setting(
+        kinds.whole("CONNECTIONS", 64, 32_768),
+        "Connections of nobody who is known yet that the port of nodes may have; more than the cluster has nodes. Of more, the oldest of whoever has most end.",
+        str(MOST_CONNECTIONS),
     )
-    log_level: LogLevel = setting(
-        kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
+    max_token_reviews: int = setting(
+        kinds.whole("REQUESTS", 1, 1_000),
+        "Tokens that the API server is asked about at a time; others wait.",
+        str(MOST_REVIEWS),
     )
+    max_pod_policies: int = setting(
+        kinds.whole("POLICIES", 1, CLASS.policies),
+        "Policies that may select one pod in one direction; of more, that direction of the pod admits nothing.",
+        str(CLASS.policies),
+    )
+    max_pod_rules: int = setting(
+        kinds.whole("RULES", 1, CLASS.rules),
+        "Rules that these policies may have together; beyond, as above.",
+        str(CLASS.rules),
+    )
+    max_node_policies: int = setting(
+        kinds.whole("POLICIES", 1, NODE.policies),
+        "Policies of all pods of a node, each counted for every kind of pods it selects; beyond, what takes up most admits nothing.",
+        str(NODE.policies),
+    )
+    max_node_rules: int = setting(
+        kinds.whole("RULES", 1, NODE.rules),
+        "Rules of all pods of a node together; beyond, as above.",
+        str(NODE.rules),
+    )
+    max_node_sets: int = setting(
+        kinds.whole("SETS", 1, NODE.sets),
+        "Different selectors, blocks and port names of all pods of a node; beyond, as above.",
+        str(NODE.sets),
+    )
+    max_node_addresses: int = setting(
+        kinds.whole("ADDRESSES", 1, NODE.elements),
+        "Addresses of all peers of a node; beyond, as above.",
+        str(NODE.elements),
+    )
+    max_node_ranges: int = setting(
+        kinds.whole("RANGES", 1, NODE.ranges),
+        "Ranges of addresses in ipBlocks of a node; beyond, as above.",
+        str(NODE.ranges),
+    )
+    log_format: LogFormat = shared.log_format()
+    log_level: LogLevel = shared.log_level()
+    log_rate: float = shared.log_rate()
 
     def __post_init__(self) -> None:
         for given, missing, name in (
@@ -80,6 +122,25 @@ class Settings:
         ):
             if given is not None and missing is None:
                 raise InvalidField("is missing: a certificate and its key go together", (name,))
+
+    @property
+    def rooms(self) -> Rooms:
+        """How much the policies of a pod and of a node may take up. One class has half of what a node has, at most."""
+        node = Room(
+            policies=self.max_node_policies,
+            rules=self.max_node_rules,
+            sets=self.max_node_sets,
+            elements=self.max_node_addresses,
+            ranges=self.max_node_ranges,
+        )
+        of_class = Room(
+            policies=min(self.max_pod_policies, node.policies),
+            rules=min(self.max_pod_rules, node.rules),
+            sets=min(CLASS.sets, -(-node.sets // 2)),
+            elements=min(CLASS.elements, -(-node.elements // 2)),
+            ranges=min(CLASS.ranges, -(-node.ranges // 2)),
+        )
+        return Rooms(of_class, node)
 
     @property
     def debounce_seconds(self) -> float:

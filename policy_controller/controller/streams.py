@@ -68,6 +68,13 @@ class NodeStreams:
         self._ended = EndedAddresses()
         self._streams: dict[str, NodeStream] = {}
         self._listeners: list[Callable[[], None]] = []
+        self._forgotten = 0
+        """Of streams that are closed."""
+
+    @property
+    def ended_forgotten(self) -> int:
+        """Addresses that ended and that a node was not told of, because it took nothing for too long."""
+        return self._forgotten + sum(stream.session.ended_forgotten for stream in self._streams.values())
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever a node connects."""
@@ -89,6 +96,8 @@ class NodeStreams:
 
     def close(self, stream: NodeStream) -> None:
         """The stream has ended."""
+        self._forgotten += stream.session.ended_forgotten
+        stream.session.ended_forgotten = 0
         if self._streams.get(stream.session.node) is stream:
             del self._streams[stream.session.node]
 

@@ -45,6 +45,7 @@ from policy_controller.enforcer.netlink import (
     messages,
     new_socket,
     request,
+    unpacked,
 )
 
 STATUS: Final = struct.Struct("=i")
@@ -71,6 +72,10 @@ MOST_SEARCHED: Final = 32
 """With more addresses, taking every entry apart costs less than a search, which tries each address at each byte."""
 LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
 """What ends an answer; both begin with a status: 0, or an error number below it."""
+MOST_ENTRIES: Final = 65_536
+"""Remembered of one walk, some 150 bytes each: a pod may have opened as many connections as the node bears."""
+MOST_WALKS: Final = 16
+"""In a row; whoever opens more meanwhile is tried again later."""
 ANSWER_SECONDS: Final = 10.0
 """The kernel answers at once; whoever waits longer would wait for ever."""
 
@@ -130,8 +135,7 @@ class Conntrack:
         wanted = frozenset(address.packed for address in addresses)
         try:
             with _Netlink() as netlink:
-                # All are read before the first is deleted: the kernel walks a table that should stand still.
-                return sum(netlink.delete(entry) for entry in list(netlink.entries(wanted)))
+                return _ended(netlink, wanted)
         except OSError as error:
             raise ConnectionsError(
                 f"connections of {len(addresses)} addresses: {error.strerror or error}"
@@ -161,6 +165,23 @@ class Conntrack:
                 return sum(netlink.delete(entry.name) for entry in entries)
         except OSError as error:
             raise ConnectionsError(f"connections cannot be cut: {error.strerror or error}") from error
+
+
+def _ended(netlink: "_Netlink", wanted: frozenset[bytes]) -> int:
+    """How many entries were deleted. Raises OSError."""
+    count = 0
+    for _ in range(MOST_WALKS):
+        # All are read before the first is deleted: the kernel walks a table that should stand still.
+        entries: list[bytes] = []
+        more = False
+        for entry in netlink.entries(wanted):
+            more = len(entries) == MOST_ENTRIES
+            if not more:
+                entries.append(entry)
+        count += sum(map(netlink.delete, entries))
+        if not more:
+            return count
+    raise OSError(errno.E2BIG, f"there are still some after {count:,} were ended")
 
 
 class _Netlink:
@@ -211,7 +232,7 @@ class _Netlink:
                 if answer.kind not in LAST:
                     yield answer.body
                     continue
-                (status,) = STATUS.unpack_from(answer.body)
+                (status,) = unpacked(STATUS, answer.body)
                 if status < 0:
                     raise OSError(-status, os.strerror(-status))
                 return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from compilers.model.words import Address
+from compilers.ruleset.rule_set import RuleSet
 from policy_controller.enforcer.residence import Residents
 
 MOST_DEPARTED: Final = 1024
@@ -25,6 +26,8 @@ class Departed:
     """
 
     links: Mapping[Address, frozenset[int]] = field(default_factory=dict)
+    left_out: int = field(default=0, compare=False)
+    """Addresses that were too many, when this was made."""
 
     @property
     def addresses(self) -> frozenset[Address]:
@@ -46,7 +49,12 @@ class Departed:
             left = now & before if before else now
             if left:
                 links[address] = left
-        return Departed(dict(list(links.items())[-MOST_DEPARTED:]))
+        return Departed(dict(list(links.items())[-MOST_DEPARTED:]), max(0, len(links) - MOST_DEPARTED))
 
 
 NONE: Final = Departed()
+
+
+def gated(departed: Departed, rule_set: RuleSet) -> Departed:
+    """The departed pods whose gates stay beside a rule set: with enforcement off, none."""
+    return NONE if rule_set.is_off else departed

@@ -8,6 +8,7 @@ from typing import Final
 
 from compilers.model.words import Address
 from policy_controller.clock import Clock
+from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.kernel import Kernel
 from policy_controller.enforcer.metrics import Metrics
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 
 WALK_PAUSE: Final = 10.0
 """How many times as long as a walk over the kernel's connections took there is none after it: rules wait for few."""
+
+MOST_OWED: Final = 65_536
+"""Addresses that are remembered while the kernel does not let their connections end; of more, those that came first are not.
+Every node hears of every address of the cluster, and a kernel may refuse for days."""
 
 LONGEST_WALK_PAUSE: Final = 1.0
 LONGEST_WAIT: Final = 30.0
@@ -55,7 +60,17 @@ class Endings:
 
     def owe(self, addresses: frozenset[Address]) -> None:
         """The connections of these addresses must end, with the next walk."""
-        self._owed |= addresses
+        together = self._owed | addresses
+        if len(together) <= MOST_OWED or not self._owed:
+            self._owed = together
+            return
+        left_out = len(together) - len(addresses)
+        self._owed = addresses
+        self._metrics.hits.note(Bound.ENDED_ADDRESSES, left_out)
+        log.error(
+            "connections of %d addresses that changed hands may go on: there are too many to remember",
+            left_out,
+        )
 
     async def end(self, addresses: frozenset[Address]) -> None:
         """End the connections of these addresses and of those for which it failed before; a failure is tried again.
@@ -63,7 +78,7 @@ class Endings:
         Soon after a long walk over all connections they are only noted, and a later call ends them together. What is in
         force does not depend on it, so a generation is acked also when it fails.
         """
-        self._owed |= addresses
+        self.owe(addresses)
         due = self._walk_allowed if addresses else self._walk_again
         if self._owed and self._clock.now() >= due:
             await self._walk()

@@ -16,9 +16,10 @@ from compilers.nftables.render import Slots, Tables, render, render_empty, with_
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
+from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.cutting import Cutting
-from policy_controller.enforcer.departed import NONE, Departed
+from policy_controller.enforcer.departed import NONE, Departed, gated
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
 from policy_controller.enforcer.found import ended_since, has_pods, same_gates
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
@@ -76,6 +77,7 @@ class Enforcement:
         """Ends what a change denied; its `run` is for whoever runs `keep_gates`."""
         self._adopted = False
         self._presence = Presence(kernel, clock)
+        metrics.hits.read(Bound.NODE_ADDRESSES, lambda: self._presence.crowded)
         self.committed: Final = asyncio.Event()
         """Set at each commit; whoever waits for it clears it."""
 
@@ -228,7 +230,7 @@ class Enforcement:
         kept = await asyncio.to_thread(render, saved.rule_set, self._base)
         pods = has_pods(found)
         # Until the operator has spoken, all stay that the tables say have departed.
-        departed = _gated(NONE.after(departing(found, kept), None), saved.rule_set)
+        departed = gated(NONE.after(departing(found, kept), None), saved.rule_set)
         tables = with_departed(kept, found, departed.addresses, self._base)
         if pods and not await asyncio.to_thread(same_gates, found, tables):
             log.info("the tables of the kernel are later than the saved rule set")
@@ -312,7 +314,7 @@ class Enforcement:
         leaving, departed = departing(held.tables, told), NONE
         if leaving or self._presence.sought:
             departed = held.departed.after(leaving, await self._presence.look(known(told)))
-        departed = _gated(departed, rule_set)
+        departed = gated(departed, rule_set)
         now = self._clock.now()
         waiting = held.waiting.after(rule_set, now)
         closed = self._gates.closed(Knowledge.CURRENT, rule_set, waiting, self._presence.newcomers, now)
@@ -333,6 +335,8 @@ class Enforcement:
         for sentence, addresses in (("keep", now - before), ("lose", before - now)):
             if addresses:
                 log.info("%d addresses of pods that left the API %s their gates", len(addresses), sentence)
+        if standing.departed is not self._standing.departed:
+            self._metrics.hits.note(Bound.DEPARTED_ADDRESSES, standing.departed.left_out)
         self._metrics.departed(len(now))
         self._standing, self._trouble = standing, None
         return before - now
@@ -392,8 +396,3 @@ class Enforcement:
         left = await self._kernel.read_back(tables)
         if left:
             raise KernelError("read back", Rejection.OTHER, f"{len(left)} objects differ, first {left[0]}")
-
-
-def _gated(departed: Departed, rule_set: RuleSet) -> Departed:
-    """The departed pods whose gates stay beside a rule set: with enforcement off, none."""
-    return NONE if rule_set.is_off else departed

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from policy_controller import bounded
+from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.enforcement import Enforcement
 from policy_controller.enforcer.gates import Knowledge
 from policy_controller.enforcer.kernel import Kernel
@@ -30,6 +31,11 @@ SLOW_SECONDS: Final = 5.0
 
 LOST_SECONDS: Final = 900.0
 """A step that has its retries in it is lost beyond: five attempts of two minutes each fit."""
+
+MET: Final[Mapping[bounded.Met, Bound]] = {
+    bounded.Met.CONNECTIONS: Bound.HTTP_CONNECTIONS,
+    bounded.Met.ANSWERS: Bound.HTTP_ANSWERS,
+}
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -167,7 +173,11 @@ def application(health: Health) -> web.Application:
 @asynccontextmanager
 async def serving(health: Health, endpoint: HostPort) -> AsyncIterator[tuple[str, int]]:
     """Listen for the length of the block; yields the address and port. Raises ListenError."""
-    served = bounded.serving(application(health), endpoint.host, endpoint.port)
+
+    def note(met: bounded.Met) -> None:
+        health.metrics.hits.note(MET[met])
+
+    served = bounded.serving(application(health), endpoint.host, endpoint.port, note)
     async with AsyncExitStack() as stack:
         try:
             bound = await stack.enter_async_context(served)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from compilers.nftables.base import Base
 from compilers.nftables.transaction import Nft
 from policy_controller.clock import SystemClock
+from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.commits import KernelCommits
 from policy_controller.enforcer.conditions import Conditions, KernelLinkNews
 from policy_controller.enforcer.conntrack import Connections
@@ -57,6 +58,7 @@ async def live(
     saving = Saving(StateDirectory(settings.state_directory), settings.node, clock, metrics)
 
     reports = Reports(clock)
+    metrics.hits.read(Bound.REPORTS, lambda: reports.merged)
     commits = KernelCommits()
     tampering = Tampering(
         commits,

@@ -62,7 +62,8 @@ def _read(news: socket.socket, held: dict[int, bytes], note: Callable[[], None])
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                # News was lost.
+                # News was lost, of links that have gone among them: what is remembered of those would stay for ever.
+                held.clear()
                 changed = True
     if changed:
         note()
@@ -70,6 +71,9 @@ def _read(news: socket.socket, held: dict[int, bytes], note: Callable[[], None])
 
 def _differs(received: bytes, held: dict[int, bytes]) -> bool:
     """Whether one message tells of anything that matters and was not told before."""
+    if len(received) < MESSAGE.size + LINK.size:
+        # Nothing that is known; who is asked then sees what it was about.
+        return True
     _, kind, _, _, _ = MESSAGE.unpack_from(received)
     if kind not in (RTM_NEWLINK, RTM_DELLINK):
         return False

@@ -59,7 +59,7 @@ class CannotGoOnError(Exception):
 def main(settings: Settings, mode: str | None) -> None:
     """Enforce NetworkPolicy on this node, as the operator says."""
     _bound_descriptors()
-    with logging_to_stderr(settings.log_format, settings.log_level):
+    with logging_to_stderr(settings.log_format, settings.log_level, settings.log_rate):
         try:
             code = _run(settings, mode)
         except CannotGoOnError as fault:

@@ -10,9 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from compilers.model.settings import Enforcement
 from compilers.ruleset.rule_set import RuleSet
+from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.disk import DiskTrouble
 from policy_controller.enforcer.kernel import Occasion, Phase
 from policy_controller.enforcer.obstacles import Obstacle
+from policy_controller.hits import Hits
+from policy_controller.logs import lines_left_out
 from policy_controller.wire.messages import NackCause
 from policy_controller.wire.saved import Flaw
 
@@ -28,6 +31,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self.hits: Final = Hits(PREFIX, Bound)
+        """How often each bound was met."""
+        self._registry.register(self.hits)
+        self.hits.read(Bound.LOG_LINES, lines_left_out)
         self._generation = Gauge(f"{PREFIX}_generation", "Generation in force", registry=self._registry)
         self._connected = Gauge(
             f"{PREFIX}_connected", "1 while a stream to the operator stands", registry=self._registry

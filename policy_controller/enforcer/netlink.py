@@ -6,10 +6,12 @@ Not pyroute2's sockets: what is read here are bursts of thousands of messages, o
 become an object, and a queue between the kernel and its reader would hide from him that some were lost.
 """
 
+import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pyroute2.netlink import NETLINK_NETFILTER
 
@@ -58,6 +60,13 @@ def attributes(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
         length, kind = ATTRIBUTE.unpack_from(body, start)
         yield kind & ATTRIBUTE_TYPE, body[start + ATTRIBUTE.size : start + length]
         start += aligned(max(length, ATTRIBUTE.size))
+
+
+def unpacked(form: struct.Struct, body: bytes, start: int = 0) -> tuple[Any, ...]:
+    """The values that stand there. Raises OSError where the message is too short for them."""
+    if len(body) < start + form.size:
+        raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
+    return form.unpack_from(body, start)
 
 
 def aligned(length: int) -> int:

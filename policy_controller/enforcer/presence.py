@@ -3,6 +3,7 @@
 Knows when to look, and remembers who was seen that nobody has told of. Knows nothing of tables or of what the operator says.
 """
 
+import errno
 import logging
 from typing import Final
 
@@ -29,6 +30,8 @@ class Presence:
         self._blind = False
         self._news = False
         self._newcomers = NO_NEWCOMERS
+        self.crowded = 0
+        """How often who is on the node could not be told, because there were too many addresses."""
 
     @property
     def newcomers(self) -> Newcomers:
@@ -57,6 +60,7 @@ class Presence:
         try:
             seen = await self._kernel.residents()
         except OSError as error:
+            self.crowded += error.errno == errno.E2BIG
             if not self._blind:
                 log.warning(
                     "who is on the node cannot be told: gates of pods that left stay: %s", error.strerror

@@ -26,11 +26,14 @@ class Reports:
         self._waiting: dict[str, Tampered] = {}
         self._some = asyncio.Event()
         self._due = clock.now()
+        self.merged = 0
+        """How often a process was not told apart from others."""
 
     def add(self, report: Tampered) -> None:
         """Something to be told."""
         process = report.process
         if process not in self._waiting and len(self._waiting) >= MOST_PROCESSES:
+            self.merged += 1
             report, process = replace(report, process=OTHERS, number=0), OTHERS
         self._waiting[process] = report.after(self._waiting.get(process))
         self._some.set()

@@ -24,6 +24,7 @@ from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
 
 from compilers.model.words import Address
+from policy_controller.enforcer.netlink import new_socket, unpacked
 
 MESSAGE: Final = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
@@ -118,9 +119,7 @@ class _Netlink:
     """One conversation with the kernel. Errors are OSError."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
+        self._socket = new_socket(socket.NETLINK_ROUTE)
         self._socket.settimeout(ANSWER_SECONDS)
         self._numbers = count(1)
 
@@ -136,12 +135,12 @@ class _Netlink:
         names: dict[int | None, str] = {}
         found = {}
         for body in self._ask(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-            _, _, index, _, _ = LINK.unpack_from(body)
+            _, _, index, _, _ = unpacked(LINK, body)
             parts = dict(attributes(body, LINK.size))
-            names[index] = parts[LINK_NAME].rstrip(b"\0").decode("utf-8", "replace")
+            names[index] = parts.get(LINK_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
             if LINK_NAMESPACE in parts:
-                master = NUMBER.unpack(parts[LINK_MASTER])[0] if LINK_MASTER in parts else None
-                found[index] = _Link(NUMBER.unpack(parts[LINK_NAMESPACE])[0], names[index], master)
+                master = unpacked(NUMBER, parts[LINK_MASTER])[0] if LINK_MASTER in parts else None
+                found[index] = _Link(unpacked(NUMBER, parts[LINK_NAMESPACE])[0], names[index], master)
         return names, found
 
     def addresses(self, namespace: int) -> Iterator[Address]:
@@ -149,12 +148,12 @@ class _Netlink:
         wanted = ATTRIBUTE.pack(ATTRIBUTE.size + NUMBER.size, IFA_TARGET_NAMESPACE) + NUMBER.pack(namespace)
         try:
             for body in self._ask(RTM_GETADDR, ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + wanted):
-                family, *_ = ADDRESS.unpack_from(body)
+                family, *_ = unpacked(ADDRESS, body)
                 parts = dict(attributes(body, ADDRESS.size))
                 # On a point-to-point link IFA_ADDRESS is the other end's.
                 packed = parts.get(IFA_LOCAL, parts.get(IFA_ADDRESS))
                 if family in MAKE and packed is not None:
-                    yield MAKE[family](packed)
+                    yield _address(MAKE[family], packed)
         except OSError as error:
             # The kernel's answer for a number that no namespace has any more.
             if error.errno != errno.EINVAL:
@@ -177,10 +176,17 @@ class _Netlink:
                 if answer not in LAST:
                     yield content
                     continue
-                (status,) = NUMBER.unpack_from(content)
+                (status,) = unpacked(NUMBER, content)
                 if status < 0:
                     raise OSError(-status, os.strerror(-status))
                 return
+
+
+def _address(make: type[Address], packed: bytes) -> Address:
+    try:
+        return make(packed)
+    except ValueError:
+        raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG)) from None
 
 
 def attributes(body: bytes, start: int) -> Iterator[tuple[int, bytes]]:

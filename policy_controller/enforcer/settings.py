@@ -15,7 +15,7 @@ from policy_controller.enforcer.api_server import ApiServer, of_environment
 from policy_controller.enforcer.credentials import CredentialFiles, Way
 from policy_controller.enforcer.gates import UnknownGates, UnknownPods
 from policy_controller.logs import LogFormat, LogLevel
-from policy_controller.settings import kinds
+from policy_controller.settings import kinds, shared
 from policy_controller.settings.table import Derived, Table, optional, setting
 from policy_controller.wire.channel import HostPort
 
@@ -90,14 +90,9 @@ class Settings:
         "Time, more or less, between comparisons of the whole tables with what they should hold; what others change is told of at once.",
         "300",
     )
-    log_format: LogFormat = setting(
-        kinds.choice(LogFormat),
-        "One JSON object a line, or readable text; `auto`: text on a terminal.",
-        "auto",
-    )
-    log_level: LogLevel = setting(
-        kinds.choice(LogLevel), "The least level that is told; libraries are told from `warning` on.", "info"
-    )
+    log_format: LogFormat = shared.log_format()
+    log_level: LogLevel = shared.log_level()
+    log_rate: float = shared.log_rate()
 
     def __post_init__(self) -> None:
         if self.pod_interfaces is not None:

@@ -5,6 +5,6 @@ Knows records, descriptors and what may reach a terminal. Knows nothing of what 
 
 from policy_controller.logs.choices import LogFormat, LogLevel
 from policy_controller.logs.native import NativeLine, NativeLines
-from policy_controller.logs.process import logging_to_stderr
+from policy_controller.logs.process import lines_left_out, logging_to_stderr
 
-__all__ = ["LogFormat", "LogLevel", "NativeLine", "NativeLines", "logging_to_stderr"]
+__all__ = ["LogFormat", "LogLevel", "NativeLine", "NativeLines", "lines_left_out", "logging_to_stderr"]

@@ -71,6 +71,11 @@ class NativeLines:
         self._subscribers: list[Subscriber] = []
         self._restraint = Restraint(now)
 
+    @property
+    def ever(self) -> int:
+        """How many lines were left out of the log."""
+        return self._restraint.ever
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call it with every line from now on; it must not block."""
         self._subscribers.append(subscriber)

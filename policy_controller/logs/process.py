@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final
@@ -18,6 +18,7 @@ from policy_controller.logs.capture import STDERR, Capture
 from policy_controller.logs.choices import LogFormat, LogLevel
 from policy_controller.logs.lines import JsonLines, TextLines
 from policy_controller.logs.native import NativeLine, NativeLines
+from policy_controller.logs.pace import Pace
 
 QUIET: Final = ("aiohttp", "asyncio", "grpc", "httpcore", "httpx", "kopf", "kr8s", "pyroute2")
 """Loggers of libraries that tell of every request, or of every object: heard from warnings on."""
@@ -28,6 +29,12 @@ _LEVELS: Final = {
     LogLevel.WARNING: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
 }
+
+LINES_A_SECOND: Final = 100.0
+"""Of one place of the program, unless a setting says otherwise."""
+
+_count: Final[list[Callable[[], int]]] = [lambda: 0]
+"""What the log that is kept now has left out is counted by the last."""
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +55,12 @@ class DescriptorHandler(logging.Handler):
 
 
 @contextmanager
-def logging_to_stderr(form: LogFormat, level: LogLevel) -> Iterator[NativeLines]:
+def logging_to_stderr(
+    form: LogFormat, level: LogLevel, rate: float = LINES_A_SECOND
+) -> Iterator[NativeLines]:
     """The process's log, for the length of the block; yields what C libraries print, for subscribers.
+
+    `rate` is of lines a second that one place of the program may write (Pace).
 
     Only one at a time: it takes descriptor 2, the root logger, and the hooks for exceptions that nobody catches.
     """
@@ -58,8 +69,15 @@ def logging_to_stderr(form: LogFormat, level: LogLevel) -> Iterator[NativeLines]
     handler = DescriptorHandler(capture.saved)
     is_text = form is LogFormat.TEXT or (form is LogFormat.AUTO and os.isatty(capture.saved))
     handler.setFormatter(TextLines() if is_text else JsonLines())
+    pace = Pace(time.monotonic, rate)
+    handler.addFilter(pace)
     try:
-        with _root(handler, _LEVELS[level]), _hooks(), _crashes(capture.saved):
+        with (
+            _counted(lambda: pace.ever + lines.ever),
+            _root(handler, _LEVELS[level]),
+            _hooks(),
+            _crashes(capture.saved),
+        ):
             try:
                 yield lines
             finally:
@@ -67,6 +85,20 @@ def logging_to_stderr(form: LogFormat, level: LogLevel) -> Iterator[NativeLines]
                 lines.finish()
     finally:
         os.close(capture.saved)
+
+
+def lines_left_out() -> int:
+    """How many lines the log of this process has left out; 0 where it is not kept here."""
+    return _count[-1]()
+
+
+@contextmanager
+def _counted(count: Callable[[], int]) -> Iterator[None]:
+    _count.append(count)
+    try:
+        yield
+    finally:
+        _count.remove(count)
 
 
 @contextmanager

@@ -78,6 +78,23 @@ def number(called: str, least: float, most: float = math.inf) -> Kind[float]:
     return Kind(called, read, take, show)
 
 
+def whole(called: str, least: int, most: int) -> Kind[int]:
+    """Whole numbers from `least` to `most`."""
+    numbers = number(called, least, most)
+
+    def checked(value: float) -> int:
+        if not value.is_integer():
+            raise InvalidValue("is not a whole number")
+        return int(value)
+
+    return Kind(
+        called,
+        lambda text: checked(numbers.read(text)),
+        lambda value: checked(numbers.take(value)),
+        lambda value: value,
+    )
+
+
 def choice(kind: type[E]) -> Kind[E]:
     """One of the words of an enum."""
     words = [str(member.value) for member in kind]

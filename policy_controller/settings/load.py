@@ -87,6 +87,11 @@ def _said(table: Table[S], row: Row, sources: Sources) -> _Said:
 
 def _read(row: Row, text: str, where: str) -> _Said:
     try:
+        # What the system gives that is not UTF-8 could be in no file, nor be printed to be fed back.
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidSettings([SettingFault(where, "is not UTF-8")]) from None
+    try:
         return _Said(row.kind.read(text), where)
     except ValueError as fault:
         raise InvalidSettings([SettingFault(where, str(fault))]) from None

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import socket
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, web
 
-from policy_controller.bounded import MOST_CONNECTIONS, serving
+from policy_controller.bounded import ANSWERS_AT_ONCE, ANSWERS_EACH_SECOND, MOST_CONNECTIONS, Met, serving
 
 DEADLINE = 5.0
 CROWD = 3 * MOST_CONNECTIONS
@@ -88,3 +90,36 @@ async def test_everywhere_is_every_address_of_the_families_there_are(
                 assert listens
             except ConnectionRefusedError:
                 assert not listens
+
+
+async def test_whoever_asks_without_end_is_told_what_was_told_last() -> None:
+    made, met = 0, Counter[Met]()
+
+    async def page(_: web.Request) -> web.Response:
+        nonlocal made
+        made += 1
+        return web.Response(status=503, text=f"{made}\n", headers={"X-Made": str(made)})
+
+    application = web.Application()
+    application.add_routes([web.get("/page", page), web.get("/other", page)])
+    asked = int(ANSWERS_AT_ONCE) + 100
+    async with (
+        asyncio.timeout(DEADLINE * 4),
+        serving(application, "127.0.0.1", 0, lambda one: met.update([one])) as (host, port),
+        ClientSession() as client,
+    ):
+        url, begin, last = f"http://{host}:{port}", time.monotonic(), 0
+        for _ in range(asked):
+            async with client.get(f"{url}/page") as answer:
+                text = await answer.text()
+                assert (answer.status, answer.headers["X-Made"]) == (503, text.strip())
+                assert last <= int(text) <= made
+                last = int(text)
+        allowed = ANSWERS_AT_ONCE + 1 + ANSWERS_EACH_SECOND * (time.monotonic() - begin)
+        assert ANSWERS_AT_ONCE <= made <= allowed
+        assert met[Met.ANSWERS] == asked - made
+        async with client.get(f"{url}/other") as answer:
+            # Another question is another matter.
+            assert await answer.text() == f"{made}\n"
+        async with client.get(f"{url}/nothing") as answer:
+            assert answer.status == 404

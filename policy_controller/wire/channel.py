@@ -29,6 +29,10 @@ OPERATOR_BYTES: Final = LIMITS.message_bytes + (1 << 20)
 """Of a message of the operator. The reader refuses what is larger than the limit by name; this only bounds memory."""
 NODE_BYTES: Final = 1 << 18
 """Of a message of a node: the longest, a token, has 16 KiB. One node must not use up the operator's memory."""
+HEADER_BYTES: Final = 20 << 10
+"""Of what a call says of itself: a token has at most 16 KiB. The operator refuses more by name."""
+MOST_HEADER_BYTES: Final = 32 << 10
+"""Of the same; what has more does not get as far. (By its own defaults gRPC refuses what has more than 8 KiB by chance.)"""
 OPTIONS: Final = (
     *KEEPALIVE,
     ("grpc.max_receive_message_length", OPERATOR_BYTES),
@@ -147,6 +151,8 @@ def new_server() -> grpc.aio.Server:
         ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
         ("grpc.max_concurrent_streams", 8),
+        ("grpc.max_metadata_size", MOST_HEADER_BYTES),
+        ("grpc.absolute_max_metadata_size", MOST_HEADER_BYTES),
     )
     return grpc.aio.server(options=(*KEEPALIVE, *own))
 

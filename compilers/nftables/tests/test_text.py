@@ -163,3 +163,11 @@ def test_what_rules_remembered_is_not_part_of_the_table() -> None:
 
     assert one.elements == frozenset()
     assert one.declaration.timeout == 65
+
+
+@pytest.mark.parametrize("strangers", Strangers)
+def test_a_listing_that_is_cut_off_is_an_error_wherever_it_ends(strangers: Strangers) -> None:
+    whole = _of_rule('tcp dport { 80, 443 } log prefix "theirs" return')
+    for end in range(len(whole) - len("\n")):
+        with pytest.raises(ReadError):
+            read(whole[:end], strangers=strangers)

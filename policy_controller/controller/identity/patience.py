@@ -12,6 +12,8 @@ from policy_controller.clock import Clock
 MOST: Final = 30
 WHILE_SECONDS: Final = 30.0
 """So often in so long; an enforcer with a token that is refused tries less often than that."""
+MOST_NOTED: Final = 65_536
+"""Times that are remembered, of all addresses; the oldest go. Who has a whole network of IPv6 can call from any number."""
 
 
 class Patience:
@@ -21,18 +23,26 @@ class Patience:
         self._clock = clock
         self._noted: deque[tuple[float, str]] = deque()
         self._counts: Counter[str] = Counter()
+        self.forgotten = 0
+        """Times that were forgotten before they were over."""
 
     def note(self, address: str) -> None:
         """The API server was asked for nothing because of this address."""
         self._noted.append((self._clock.now() + WHILE_SECONDS, address))
         self._counts[address] += 1
+        if len(self._noted) > MOST_NOTED:
+            self.forgotten += 1
+            self._forget()
 
     def is_exhausted(self, address: str) -> bool:
         """Whether it was asked so often that it is not asked again now."""
         while self._noted and self._noted[0][0] <= self._clock.now():
-            _, past = self._noted.popleft()
-            self._counts[past] -= 1
-            if not self._counts[past]:
-                # A counter keeps what it once counted, and there are many addresses.
-                del self._counts[past]
+            self._forget()
         return self._counts[address] >= MOST
+
+    def _forget(self) -> None:
+        _, past = self._noted.popleft()
+        self._counts[past] -= 1
+        if not self._counts[past]:
+            # A counter keeps what it once counted, and there are many addresses.
+            del self._counts[past]

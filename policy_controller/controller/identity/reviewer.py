@@ -6,6 +6,7 @@ A word is used without asking for FRESH_SECONDS. Then the API server is asked ag
 holds until shortly before the token expires. So nodes that come back during an outage are served.
 """
 
+import asyncio
 import enum
 import hashlib
 import logging
@@ -16,10 +17,12 @@ from typing import Final, Protocol
 from compilers.model.cluster import Pod
 from policy_controller.clock import Clock
 from policy_controller.controller.api import TokenReviews
+from policy_controller.controller.bounds import MOST_REVIEWS, PREFIX, Bound
 from policy_controller.controller.identity.claims import Claims, claims_of, expiry, lifetime
 from policy_controller.controller.identity.dates import Today
 from policy_controller.controller.identity.patience import MOST, WHILE_SECONDS, Patience
 from policy_controller.controller.identity.refusals import PASSING, Reason, Unwelcome
+from policy_controller.hits import Hits
 from policy_controller.logs.restraint import Restraint
 from policy_controller.wire.channel import AUDIENCE
 from policy_controller.wire.refused import plain
@@ -36,6 +39,8 @@ MOST_REMEMBERED: Final = 16_384
 """Words; the oldest go."""
 MOST_AT_ONCE: Final = 4
 """Tokens of one address that are checked at a time; a node has one enforcer."""
+MOST_WAITING: Final = 4_096
+"""Tokens that wait while as many are being checked as may be; more are not checked. Every node of a cluster may come at once."""
 
 
 class Outcome(enum.Enum):
@@ -78,8 +83,15 @@ class Reviewer:
     """Tells which node's enforcer a token is of. Belongs to one event loop."""
 
     def __init__(
-        self, reviews: TokenReviews, pods: Pods, enforcers: Enforcers, clock: Clock, today: Today
+        self,
+        reviews: TokenReviews,
+        pods: Pods,
+        enforcers: Enforcers,
+        clock: Clock,
+        today: Today,
+        at_once: int = MOST_REVIEWS,
     ) -> None:
+        """`at_once`: how many tokens the API server is asked about at a time."""
         self._reviews = reviews
         self._pods = pods
         self._enforcers = enforcers
@@ -87,7 +99,14 @@ class Reviewer:
         self._today = today
         self._words: dict[bytes, _Word] = {}
         self._at_once: Counter[str] = Counter()
+        self._asking = asyncio.Semaphore(at_once)
+        self._most = at_once + MOST_WAITING
+        self._checked = 0
+        """Tokens that are being checked or wait for it."""
         self._patience = Patience(clock)
+        self.hits: Final = Hits(PREFIX, Bound)
+        """How often callers met a bound, here and on their streams."""
+        self.hits.read(Bound.REMEMBERED_REFUSALS, lambda: self._patience.forgotten)
         self._restraint = Restraint(clock.now)
         self.outcomes: Counter[Outcome] = Counter()
 
@@ -97,11 +116,17 @@ class Reviewer:
         if word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until):
             return self._node(word.claims)
         if self._at_once[address] >= MOST_AT_ONCE:
+            self.hits.note(Bound.TOKENS_OF_ADDRESS)
             raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of this address are being checked")
+        if self._checked >= self._most:
+            self.hits.note(Bound.TOKENS)
+            raise Unwelcome(Reason.TOO_MANY, f"{self._most} tokens are being checked or wait for it")
         if self._patience.is_exhausted(address):
             words = f"the API server was asked for this address {MOST} times within {WHILE_SECONDS:.0f} s for nothing"
+            self.hits.note(Bound.TOKENS_OF_ADDRESS)
             raise Unwelcome(Reason.TOO_MANY, words)
         self._at_once[address] += 1
+        self._checked += 1
         try:
             return await self._asked(token, word)
         except Unwelcome as unwelcome:
@@ -109,6 +134,7 @@ class Reviewer:
                 self._patience.note(address)
             raise
         finally:
+            self._checked -= 1
             self._at_once[address] -= 1
             if not self._at_once[address]:
                 # A counter keeps what it once counted, and there are many addresses.
@@ -148,7 +174,8 @@ class Reviewer:
 
     async def _ask(self, token: str) -> Claims:
         try:
-            review = await self._reviews.review_token(token, AUDIENCE)
+            async with self._asking:
+                review = await self._reviews.review_token(token, AUDIENCE)
         except Exception as fault:  # noqa: BLE001 - whatever the API server or the network does: it cannot be told now
             self.outcomes[Outcome.FAILED] += 1
             # What failed is for the operator's log: the caller may be anybody, and may come again and again.
@@ -192,6 +219,7 @@ class Reviewer:
         self._words.pop(name, None)
         self._words[name] = word
         if len(self._words) > MOST_REMEMBERED:
+            self.hits.note(Bound.REMEMBERED_TOKENS)
             del self._words[next(iter(self._words))]
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from policy_controller.bounded import MOST_CONNECTIONS
+from policy_controller.controller.bounds import PREFIX, Bound
 from policy_controller.controller.health import InvalidAdmin, Subject, admin, admin_address, health, serving
 from policy_controller.controller.status import Question
 from policy_controller.controller.tests import objects
@@ -20,6 +21,7 @@ from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
 from policy_controller.controller.trouble import Trouble
+from policy_controller.hits import Hits
 from policy_controller.testing.api_server import ApiServer
 from policy_controller.testing.api_server.faults import Fault, Faults, Refuse, Requests, Verb
 from policy_controller.wire.channel import HostPort
@@ -54,7 +56,7 @@ class Unwell:
 @asynccontextmanager
 async def asked(application: web.Application, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
     async with (
-        serving(ANY_PORT, application) as url,
+        serving(ANY_PORT, application, Hits(PREFIX, Bound)) as url,
         aiohttp.ClientSession() as client,
         client.get(url + path) as answer,
     ):
@@ -127,14 +129,16 @@ def test_the_admin_interface_listens_nowhere_else(text: str) -> None:
 
 
 async def test_half_open_connections_do_not_keep_a_kubelet_out() -> None:
+    hits = Hits(PREFIX, Bound)
     async with (
         asyncio.timeout(10),
-        serving(ANY_PORT, health(Unwell(), CollectorRegistry())) as url,
+        serving(ANY_PORT, health(Unwell(), CollectorRegistry()), hits) as url,
     ):
         host, port = url.removeprefix("http://").split(":")
         crowd = [await asyncio.open_connection(host, int(port)) for _ in range(2 * MOST_CONNECTIONS)]
         async with aiohttp.ClientSession() as client, client.get(f"{url}/healthz") as answer:
             assert answer.status == 200
+        assert hits.of(Bound.HTTP_CONNECTIONS) >= MOST_CONNECTIONS
         for reader, _ in crowd[:MOST_CONNECTIONS]:
             assert await reader.read() == b""
         for _, writer in crowd:

@@ -323,7 +323,9 @@ async def test_a_blocked_event_loop_leaves_a_kubelet_without_an_answer(tmp_path:
     async def live() -> None:
         operator = Operator(Settings(), FakeClock())
         stop = asyncio.Event()
-        async with serving(HostPort("127.0.0.1", 0), health(operator, CollectorRegistry())) as url:
+        async with serving(
+            HostPort("127.0.0.1", 0), health(operator, CollectorRegistry()), operator.hits
+        ) as url:
             urls.append(url)
             loop = asyncio.get_running_loop()
             stops.append(lambda: loop.call_soon_threadsafe(stop.set))

@@ -150,3 +150,12 @@ def test_a_wrong_value_is_refused_wherever_it_is_said(key: str, text: str, tree:
     environment = {name: said for name, said in NEEDED.items() if name != f"TOY_{row.name.upper()}"}
     with pytest.raises(InvalidSettings, match=rf"^f\.yaml:1: {key}: "):
         loaded({}, environment, {key: tree})
+
+
+def test_what_is_no_text_is_refused_since_it_could_not_be_printed_and_fed_back() -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        loaded({"text": "a\udcff"}, {**NEEDED, "TOY_SOME_SECONDS": "\udc80"}, {})
+    assert sorted(str(fault) for fault in caught.value.faults) == [
+        "--text: is not UTF-8",
+        "TOY_SOME_SECONDS: is not UTF-8",
+    ]
