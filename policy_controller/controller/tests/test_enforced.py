@@ -9,7 +9,7 @@ import pytest
 
 from compilers.compile import Compiler
 from compilers.compile.compiler import Compiled
-from compilers.compile.room import CLASS
+from compilers.compile.room import CLASS, ROOMS, Rooms
 from compilers.model.faults import ObjectRef
 from compilers.model.settings import ClusterSettings, Enforcement
 from policy_controller.controller.compile_loop import Round, compile_round
@@ -36,6 +36,7 @@ class Site:
     minutes: int = 0
     last: Round = field(default_factory=lambda: Round(None))
     compiled: int = -1
+    rooms: Rooms = ROOMS
 
     def __post_init__(self) -> None:
         self.streams = NodeStreams(self.today)
@@ -61,7 +62,7 @@ class Site:
         self.minutes += 1
         state = self.store.state()
         last = self.last if state.revision == self.compiled else Round(None, self.last.desired)
-        self.last = compile_round(state, self.streams.nodes, last)
+        self.last = compile_round(state, self.streams.nodes, last, self.rooms)
         self.compiled = state.revision
         for node, desired in self.last.desired.items():
             self.streams.desire(node, desired)
@@ -213,11 +214,11 @@ def test_a_policy_that_isolates_no_pod_is_unused_and_one_with_faults_is_closed(s
 
 
 def test_a_policy_whose_pods_are_closed_for_want_of_room_is_closed_there(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site,
 ) -> None:
     for name in ("web", "more"):
         site.put(Kind.POLICY, policy(name, WEB))
-    monkeypatch.setattr("compilers.compile.outline.CLASS", replace(CLASS, policies=1))
+    site.rooms = Rooms(of_class=replace(CLASS, policies=1))
     site.nodes("node-1", "node-2")
     for name in ("web", "more"):
         standing = site.standing(name)

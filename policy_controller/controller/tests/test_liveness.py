@@ -17,7 +17,7 @@ from policy_controller.controller import operator as operating
 from policy_controller.controller.compile_loop import RETRY_SECONDS
 from policy_controller.controller.health import health, serving
 from policy_controller.controller.identity.dates import today
-from policy_controller.controller.kinds import Kind
+from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.operator import (
     COMPILE_SECONDS,
     SILENT_SECONDS,
@@ -278,7 +278,9 @@ async def test_an_operator_that_may_list_and_not_watch_is_not_ready_and_lives(
     monkeypatch.setattr(handlers, "ANEW_SECONDS", 0.05)
     kind = "Pod" if plural == "pods" else "NetworkPolicy"
     async with operator_of(server, tmp_path) as running:
-        await eventually(lambda: running.operator.reasons_not_ready() == [])
+        unwatched = running.operator.signs.unwatched_seconds
+        await eventually(lambda: not any(map(unwatched, DECIDING)))
+        assert running.operator.reasons_not_ready() == []
         of_kind = Requests(verbs=frozenset({Verb.WATCH}), resource=plural)
         with faults.during(what, of_kind):
             faults.begin(Fault(Reset(), of_kind, times=0))
