@@ -110,9 +110,22 @@ class Installation:
 
     async def begin(self, name: str, settings: EnforcerSettings = USUAL) -> None:
         """Begin a program again that was ended; `settings` are an enforcer's. Raises KeyError."""
-        if name != OPERATOR:
+        if name in map(enforcer_of, self._settings):
             await self._set(name.removeprefix(enforcer_of("")), settings)
         self._life(name).resume()
+
+    def operators(self) -> tuple[str, ...]:
+        """The names of the operator's replicas among the programs; OPERATOR is one of them."""
+        return tuple(life.name for life in self._kubelet.pods_of(DEPLOYMENT))
+
+    def send_signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a program; nothing when it does not run. Raises KeyError."""
+        life = self._life(name)
+        life.send_signal(_container(life), number)
+
+    def forget_connections(self, node: str) -> None:
+        """Empty the node's connection table. Raises KeyError."""
+        self._kernels.forget_connections(self._laboratory.nodes[node].namespace)
 
     def is_running(self, name: str) -> bool:
         """Whether a program was started and has not ended."""
@@ -170,7 +183,7 @@ class Installation:
         """The pod of a program. Raises KeyError while there is none."""
         lives = {enforcer_of(life.node): life for life in self._kubelet.pods_of(DAEMON_SET)}
         for life in self._kubelet.pods_of(DEPLOYMENT):
-            lives[OPERATOR] = life
+            lives[OPERATOR] = lives[life.name] = life
         return lives[name]
 
     async def _set(self, node: str, settings: EnforcerSettings) -> None:
