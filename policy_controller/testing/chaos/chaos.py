@@ -6,8 +6,8 @@ Knows the order of things and what it comes to. Each part is a module beside thi
 import asyncio
 import enum
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,8 +100,9 @@ class Report:
         )
 
 
-async def chaos(order: Order, directory: Path, say: Callable[[str], None]) -> Report:
-    """Start everything, carry out the plan, and judge; `directory` holds files and logs. Raises what its parts raise."""
+@asynccontextmanager
+async def staged(order: Order, directory: Path) -> AsyncIterator[Scene]:
+    """Everything is started and knocks; `directory` holds files and logs. Raises what its parts raise."""
     async with AsyncExitStack() as stack:
         laboratory = stack.enter_context(Laboratory(network=order.network))
         installation = await stack.enter_async_context(Installation(laboratory, directory))
@@ -115,23 +116,29 @@ async def chaos(order: Order, directory: Path, say: Callable[[str], None]) -> Re
         knocking = await stack.enter_async_context(Knocking(directory / "probes", RATE, order.seed))
         journal = Journal(lambda: stored_cluster(api))
         town = Town(api, laboratory, knocking, journal)
-        scene = Scene(installation, laboratory, api, knocking, town, journal, directory)
         await town.found(seeded(order.seed), PODS)
-        say("all is started")
+        yield Scene(installation, laboratory, api, knocking, town, journal, directory)
+
+
+async def chaos(order: Order, directory: Path, say: Callable[[str], None]) -> Report:
+    """Start everything, carry out the plan, and judge; `directory` holds files and logs. Raises what its parts raise."""
+    say("starting")
+    async with staged(order, directory) as scene:
         began = time.monotonic()
         trouble = await _carried_out(
-            scene, plan(order.seed, order.seconds, order.network), began + order.seconds, say
+            scene, plan(order.seed, order.seconds, order.network), order.seconds, say
         )
-        oracle = Oracle.SAME if not trouble else Oracle.OTHER
         seconds = time.monotonic() - began
-        await knocking.tell(Stop())
-        journal.calm()
+        await scene.knocking.tell(Stop())
+        scene.journal.calm()
     say("judging")
-    tally, questions = judged(journal, knocking)
+    tally, questions = judged(scene.journal, scene.knocking)
     told = tuple(
-        _words(what, probe, questions[probe.asked.question], journal, began) for what, probe in tally.told
+        _words(what, probe, questions[probe.asked.question], scene.journal, began)
+        for what, probe in tally.told
     )
-    return Report(order, tally, journal, seconds, oracle, trouble, told)
+    oracle = Oracle.OTHER if trouble else Oracle.SAME
+    return Report(order, tally, scene.journal, seconds, oracle, trouble, told)
 
 
 async def _replicate(api: Api) -> None:
@@ -144,17 +151,17 @@ async def _replicate(api: Api) -> None:
 
 
 async def _carried_out(
-    scene: Scene, steps: tuple[Step, ...], until: float, say: Callable[[str], None]
+    scene: Scene, steps: tuple[Step, ...], seconds: float, say: Callable[[str], None]
 ) -> str:
     """Do what the plan says; what did not come about, or "". At the end all works, and every kernel holds what it should."""
     began = time.monotonic()
     try:
         await scene.works()
         for step in steps:
-            now = time.monotonic()
-            if now > until:
+            passed = time.monotonic() - began
+            if passed > seconds:
                 break
-            await asyncio.sleep(began + step.at_ms / 1000 - now)
+            await asyncio.sleep(step.at_ms / 1000 - passed)
             say(f"{time.monotonic() - began:7.2f} {step.phase.value}: {step.kind.value}")
             await _do(step, scene)
         await scene.works()

@@ -12,7 +12,7 @@ from typing import Final
 from policy_controller.testing.chaos.judge import LAG_SECONDS, Scope
 from policy_controller.testing.chaos.outages import Done
 from policy_controller.testing.chaos.plan import Kind
-from policy_controller.testing.chaos.scene import OURS, Scene
+from policy_controller.testing.chaos.scene import NO_TABLES, OURS, Scene
 from policy_controller.testing.laboratory.netns import write_settings
 
 GRACE_SECONDS: Final = 0.03
@@ -24,7 +24,7 @@ SETTINGS: Final = ("bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6t
 
 HARM: Final[Mapping[Kind, str]] = {
     Kind.TABLE_DELETED: f"delete table {OURS}",
-    Kind.TABLES_DELETED: f"delete table {OURS}; delete table bridge policy-controller",
+    Kind.TABLES_DELETED: NO_TABLES,
     Kind.RULES_FLUSHED: f"flush chain {OURS} forward",
     Kind.GATES_FLUSHED: f"flush map {OURS} ingress4; flush map {OURS} ingress6",
     Kind.RULE_INSERTED: f"insert rule {OURS} forward accept",

@@ -26,7 +26,7 @@ from policy_controller.testing.api_server.faults import (
 )
 from policy_controller.testing.chaos.knocking import Rest
 from policy_controller.testing.chaos.plan import Kind
-from policy_controller.testing.chaos.scene import OURS, Scene
+from policy_controller.testing.chaos.scene import NO_TABLES, POLL_SECONDS, Scene
 from policy_controller.testing.installation.installation import Ending, enforcer_of
 
 Done = Callable[[Scene, Random], Awaitable[None]]
@@ -79,7 +79,8 @@ def pausing(names: Callable[[Scene, Random], tuple[str, ...]]) -> Done:
     """A program does not run for a while, and knows nothing of it."""
 
     async def done(scene: Scene, rng: Random) -> None:
-        chosen = names(scene, rng)
+        # A signal that finds no program would stop what is about to start one.
+        chosen = [name for name in names(scene, rng) if scene.installation.is_running(name)]
         for name in chosen:
             scene.installation.send_signal(name, signal.SIGSTOP)
         await asyncio.sleep(rng.uniform(0.3, 1.5))
@@ -91,7 +92,11 @@ def pausing(names: Callable[[Scene, Random], tuple[str, ...]]) -> Done:
 
 async def lag(scene: Scene, rng: Random) -> None:
     """One operator does not run, the other is killed; the first goes on with what it knew, and has all nodes."""
-    first, *others = sorted(scene.installation.operators(), key=lambda _: rng.random())
+    running = [name for name in scene.installation.operators() if scene.installation.is_running(name)]
+    if not running:
+        return
+    first = rng.choice(running)
+    others = [name for name in scene.installation.operators() if name != first]
     scene.installation.send_signal(first, signal.SIGSTOP)
     await scene.town.replace_policy(rng, rng.choice(sorted(scene.town.policies)))
     await asyncio.sleep(rng.uniform(0.1, 1))
@@ -115,7 +120,7 @@ async def restart_node(scene: Scene, rng: Random) -> None:
     here = [number for number, lodger in scene.town.lodgers.items() if lodger.resident.node == node]
     await scene.knocking.tell(Rest(tuple(here)))
     await scene.installation.end(name, Ending.TERM)
-    await scene.nft(node, f"delete table {OURS}; delete table bridge policy-controller")
+    await scene.nft(node, NO_TABLES)
     await asyncio.to_thread(scene.installation.forget_connections, node)
     await scene.installation.begin(name)
     await scene.alive(name)
@@ -140,17 +145,26 @@ def with_file(spoil: Callable[[bytes, Random], bytes | None]) -> Done:
     return done
 
 
-def failing(what: Callable[[Random], What], verb: Verb | None = None) -> Done:
+def failing(what: Callable[[Random], What]) -> Done:
     """The API server fails the operators for a while, and what stands ends so that they ask again."""
 
     async def done(scene: Scene, rng: Random) -> None:
         seconds = rng.uniform(0.5, 2.5)
-        verbs = None if verb is None else frozenset({verb})
         for agent in AGENTS:
-            await scene.api.go_wrong(Fault(what(rng), Requests(verbs, agent=agent), seconds=seconds))
+            await scene.api.go_wrong(Fault(what(rng), Requests(agent=agent), seconds=seconds))
             await scene.api.go_wrong(Fault(End(), Requests(agent=agent), times=0))
 
     return done
+
+
+async def hang(scene: Scene, rng: Random) -> None:
+    """The API server takes requests and answers none, until its connections are cut, as when somebody restarts it."""
+    seconds = rng.uniform(0.5, 2)
+    for agent in AGENTS:
+        await scene.api.go_wrong(Fault(Hang(), Requests(agent=agent), seconds=seconds))
+        await scene.api.go_wrong(Fault(End(), Requests(agent=agent), times=0))
+    await asyncio.sleep(seconds + POLL_SECONDS)
+    scene.installation.cut_api_connections()
 
 
 def at_once(what: What) -> Done:
@@ -183,7 +197,6 @@ def disordered(how: Disorder) -> Done:
     async def done(scene: Scene, rng: Random) -> None:
         resource = rng.choice(RESOURCES)
         requests = Requests(frozenset({Verb.WATCH}), resource)
-        requests = Requests(requests.verbs, resource, agent=rng.choice(AGENTS))
         await scene.api.go_wrong(Fault(Events(how), requests, times=rng.randint(1, 4), seconds=1.5))
         await scene.town.replace_policy(rng, rng.choice(sorted(scene.town.policies)))
 
@@ -219,7 +232,7 @@ TABLE: Final[Mapping[Kind, Done]] = {
     Kind.SAVED_TRUNCATED: with_file(_half),
     Kind.SAVED_REMOVED: with_file(lambda _, __: None),
     Kind.API_REFUSES: failing(lambda rng: Refuse(rng.choice(STATUSES))),
-    Kind.API_HANGS: failing(lambda _: Hang(), Verb.WATCH),
+    Kind.API_HANGS: hang,
     Kind.API_RESETS: failing(lambda _: Reset()),
     Kind.WATCHES_END: at_once(End()),
     Kind.WATCHES_EXPIRE: at_once(ErrorEvent(410)),

@@ -22,6 +22,10 @@ RECOVERY_SECONDS: Final = 60.0
 """Within so many seconds after the last fault of a storm all has to work again."""
 POLL_SECONDS: Final = 0.05
 OURS: Final = "inet policy-controller"
+NO_TABLES: Final = "".join(
+    f"add table {name}; delete table {name}; " for name in (OURS, "bridge policy-controller")
+)
+"""For nft: neither of our tables is there any more."""
 
 
 @dataclass(frozen=True, slots=True)

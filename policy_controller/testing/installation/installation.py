@@ -123,6 +123,10 @@ class Installation:
         life = self._life(name)
         life.send_signal(_container(life), number)
 
+    def cut_api_connections(self) -> None:
+        """End every connection that pods have to the API server, as when it restarts."""
+        self._kubelet.cut_connections()
+
     def forget_connections(self, node: str) -> None:
         """Empty the node's connection table. Raises KeyError."""
         self._kernels.forget_connections(self._laboratory.nodes[node].namespace)

@@ -54,6 +54,10 @@ class Relay:
     def lead_to(self, host: str, port: int) -> None:
         """From now on it leads elsewhere; connections that stand end."""
         self._upstream = (host, port)
+        self.cut()
+
+    def cut(self) -> None:
+        """Connections that stand end; new ones are passed on."""
         for task in self._passing:
             task.cancel()
 
