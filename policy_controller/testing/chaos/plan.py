@@ -136,6 +136,9 @@ ON_BRIDGES: Final = frozenset({Kind.BRIDGE_FILTER_OFF})
 
 FAULTS: Final = frozenset({*STORM, *CALM})
 
+SPOILS_SAVED: Final = frozenset({Kind.SAVED_TRUNCATED, Kind.SAVED_REMOVED})
+"""With an API server that breaks its word meanwhile (a LIST of an older state), a node may be led back: docs/decisions/never-back.md."""
+
 STORM_FAULTS, CALM_FAULTS = 5, 6
 """Of a round."""
 STORM_MS, CALM_MS = 700, 900
@@ -192,6 +195,8 @@ def plan(seed: int, seconds: float, network: NetworkKind) -> tuple[Step, ...]:
 
 def _round(rng: Random, storms: Deck, calms: Deck, changes: Deck) -> Iterator[tuple[Phase, Kind]]:
     storm = [storms.deal() for _ in range(STORM_FAULTS)]
+    if not SPOILS_SAVED.isdisjoint(storm):
+        storm = [Kind.WATCHES_EXPIRE if kind is Kind.STALE_LIST else kind for kind in storm]
     for _ in range(STORM_CHANGES):
         storm.insert(rng.randint(1, len(storm)), changes.deal())
     calm = [calms.deal() for _ in range(CALM_FAULTS)]
