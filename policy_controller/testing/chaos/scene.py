@@ -87,6 +87,8 @@ class Scene:
         begun = time.monotonic()
         while await self.api.is_failing():  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(POLL_SECONDS)
+        # Cheaper to ask than kernels are to read.
+        await self.installation.settled(RECOVERY_SECONDS)
         await self.town.light_beacons()
         await self.in_force()
         self.journal.recoveries.append(time.monotonic() - begun)

@@ -7,6 +7,7 @@ A ring of UDP sockets a family asks in turn, so that a flow's ports come again o
 """
 
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -29,6 +30,9 @@ BUFFER: Final = 1 << 20
 BACKLOG: Final = 1024
 MOST_AT_ONCE: Final = 64
 """Datagrams that one socket may serve before the others have their turn."""
+
+RESET: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
+"""Somebody was reached, who said no."""
 
 Key = tuple[str, int, str, int]
 """A TCP connection: the client's address and port, the server's address and port."""
@@ -97,10 +101,13 @@ class Station:
             raise
 
         def on_connected() -> None:
-            if opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            trouble = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if trouble == 0:
                 self._ears.answered(number)
-            else:
-                self._forget(opened)
+                return
+            if trouble in RESET:
+                self._ears.came(number)
+            self._forget(opened)
 
         self._serve(opened, select.EPOLLOUT, on_connected)
         return (self.site.addresses[family], own[1], address, port), lambda: self._forget(opened)
