@@ -37,7 +37,7 @@ from policy_controller.testing.laboratory.netns import write_settings
 
 RATE: Final = 950.0
 """Questions a second."""
-PODS: Final = 12
+PODS: Final = 15
 REPLICAS: Final = 2
 RELIST_SECONDS: Final = 5
 """Instead of 300: what events did not tell is to be noticed within a chaos of minutes."""
@@ -155,13 +155,15 @@ async def _carried_out(
 ) -> str:
     """Do what the plan says; what did not come about, or "". At the end all works, and every kernel holds what it should."""
     began = time.monotonic()
+    late = 0.0
     try:
         await scene.works()
         for step in steps:
             passed = time.monotonic() - began
             if passed > seconds:
                 break
-            await asyncio.sleep(step.at_ms / 1000 - passed)
+            late = max(late, passed - step.at_ms / 1000)
+            await asyncio.sleep(step.at_ms / 1000 + late - passed)
             say(f"{time.monotonic() - began:7.2f} {step.phase.value}: {step.kind.value}")
             await _do(step, scene)
         await scene.works()

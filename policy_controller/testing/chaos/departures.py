@@ -91,6 +91,11 @@ async def _come_and_go(scene: Scene, rng: Random, spec: Json) -> None:
     await scene.town.remove_policy(name)
 
 
+async def touch_policy(scene: Scene, rng: Random) -> None:
+    """A policy says something else of a port that nobody is asked for."""
+    await scene.town.touch_policy(rng)
+
+
 async def replace_policy(scene: Scene, rng: Random) -> None:
     """A policy says something else."""
     await scene.town.replace_policy(rng, rng.choice(sorted(scene.town.policies)))
@@ -126,6 +131,7 @@ TABLE: Final[Mapping[Kind, Done]] = {
     Kind.POD_COMPLETES: complete,
     Kind.MALFORMED_POLICY: write_malformed,
     Kind.HOSTILE_NAMES: write_hostile,
+    Kind.POLICY_TOUCHED: touch_policy,
     Kind.POLICY_REPLACED: replace_policy,
     Kind.POLICY_REMOVED: remove_policy,
     Kind.POLICY_ADDED: add_policy,

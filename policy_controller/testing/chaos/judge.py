@@ -19,6 +19,8 @@ LAG_SECONDS: Final = 1.0
 MOST_TOLD: Final = 20
 CHANGE: Final = "change"
 """The reason of windows that changes open."""
+COMING: Final = "pods that come or go"
+"""The reason where a state cannot say anything of one of the ends."""
 
 
 class Expected(enum.Enum):
@@ -137,11 +139,11 @@ class Judge:
     def _count(self, probe: Probed, tally: Tally) -> None:
         tally.probes += 1
         reason = self._window(probe)
-        verdict = Expected.EITHER if reason else self._verdict(probe)
+        verdict, why = (Expected.EITHER, reason) if reason else self._verdict(probe)
         match verdict:
             case Expected.EITHER:
                 tally.inside_windows += 1
-                tally.reasons[reason or CHANGE] += 1
+                tally.reasons[why] += 1
             case Expected.DENIED:
                 tally.denied += 1
                 if probe.seen is not Seen.NOTHING:
@@ -153,10 +155,13 @@ class Judge:
                     tally.refusals += 1
                     _tell(tally, "refusal", probe)
 
-    def _verdict(self, probe: Probed) -> Expected:
+    def _verdict(self, probe: Probed) -> tuple[Expected, str]:
+        """What all acceptable states say; EITHER, with the reason, where they differ."""
         first, last = bisect_left(self._untils, probe.sent), bisect_right(self._begins, probe.ended)
         said = set(self._expected(probe.asked.question)[first:last])
-        return said.pop() if len(said) == 1 else Expected.EITHER
+        if not said or Expected.EITHER in said:
+            return Expected.EITHER, COMING
+        return (said.pop(), "") if len(said) == 1 else (Expected.EITHER, CHANGE)
 
     def _window(self, probe: Probed) -> str:
         """Why a window was open for a probe; "" when none was."""

@@ -52,10 +52,10 @@ async def reload_foreign(scene: Scene, rng: Random) -> None:
     """Another program writes its tables anew, as kube-proxy and Docker do."""
     node = scene.some_node(rng)
     chains = "".join(
-        f"chain c{number} {{ ip saddr 192.0.2.{number} counter accept; }} "
+        f"chain c{number} {{ ip saddr 192.0.2.{number} counter accept; }}; "
         for number in range(1, rng.randint(2, 40))
     )
-    hook = "chain first { type filter hook forward priority -20; policy accept; counter; } "
+    hook = "chain first { type filter hook forward priority -20; policy accept; counter; }; "
     await scene.nft(node, f"table {FOREIGN} {{ {hook}{chains}}}")
     await scene.nft(node, f"flush table {FOREIGN}; delete table {FOREIGN}; table {FOREIGN} {{ {hook} }}")
     await scene.nft(node, f"delete table {FOREIGN}")

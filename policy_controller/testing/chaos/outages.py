@@ -69,7 +69,7 @@ def _enforcer(scene: Scene, rng: Random) -> tuple[str, ...]:
 async def kill_applying(scene: Scene, rng: Random) -> None:
     """A policy changes, and an enforcer is killed about when it hears of that."""
     name = scene.some_enforcer(rng)
-    await scene.town.replace_policy(rng, rng.choice(sorted(scene.town.policies)))
+    await scene.town.touch_policy(rng)
     await asyncio.sleep(rng.uniform(0, 0.06))
     await scene.installation.end(name, Ending.KILL)
     await scene.installation.begin(name)
@@ -98,7 +98,7 @@ async def lag(scene: Scene, rng: Random) -> None:
     first = rng.choice(running)
     others = [name for name in scene.installation.operators() if name != first]
     scene.installation.send_signal(first, signal.SIGSTOP)
-    await scene.town.replace_policy(rng, rng.choice(sorted(scene.town.policies)))
+    await scene.town.touch_policy(rng)
     await asyncio.sleep(rng.uniform(0.1, 1))
     for name in others:
         await scene.installation.end(name, Ending.KILL)
@@ -198,7 +198,7 @@ def disordered(how: Disorder) -> Done:
         resource = rng.choice(RESOURCES)
         requests = Requests(frozenset({Verb.WATCH}), resource)
         await scene.api.go_wrong(Fault(Events(how), requests, times=rng.randint(1, 4), seconds=1.5))
-        await scene.town.replace_policy(rng, rng.choice(sorted(scene.town.policies)))
+        await scene.town.touch_policy(rng)
 
     return done
 
@@ -209,7 +209,7 @@ def cutting(rule: str) -> Done:
     async def done(scene: Scene, rng: Random) -> None:
         node = scene.some_node(rng)
         hook = "type filter hook output priority 0; policy accept;"
-        await scene.nft(node, f"table {CUT} {{ chain out {{ {hook} tcp dport {PORT} {rule}; }} }}")
+        await scene.nft(node, f"table {CUT} {{ chain out {{ {hook} tcp dport {PORT} {rule}; }}; }}")
         await asyncio.sleep(rng.uniform(0.3, 1.5))
         await scene.nft(node, f"delete table {CUT}")
 

@@ -68,6 +68,7 @@ class Kind(enum.Enum):
     FORCE_DELETED = "pod force-deleted while it runs"
     ADDRESS_REUSED = "address reused at once"
     POD_COMPLETES = "pod completes"
+    POLICY_TOUCHED = "policy changed where nobody is asked"
     POLICY_REPLACED = "policy replaced"
     POLICY_REMOVED = "policy removed"
     POLICY_ADDED = "policy added"
@@ -113,11 +114,11 @@ CALM: Final[Mapping[Kind, int]] = {
     Kind.TABLES_DELETED: 1,
     Kind.FOREIGN_RELOADED: 4,
     Kind.BRIDGE_FILTER_OFF: 2,
-    Kind.MALFORMED_POLICY: 3,
-    Kind.HOSTILE_NAMES: 3,
-    Kind.FORCE_DELETED: 3,
-    Kind.ADDRESS_REUSED: 3,
-    Kind.POD_COMPLETES: 3,
+    Kind.MALFORMED_POLICY: 2,
+    Kind.HOSTILE_NAMES: 2,
+    Kind.FORCE_DELETED: 2,
+    Kind.ADDRESS_REUSED: 2,
+    Kind.POD_COMPLETES: 2,
 }
 """Faults during which everybody hears the news at once."""
 
@@ -131,6 +132,13 @@ CHANGES: Final[Mapping[Kind, int]] = {
 }
 """What happens in any cluster; no fault."""
 
+STORM_CHANGES: Final[Mapping[Kind, int]] = {
+    Kind.POLICY_TOUCHED: 3,
+    Kind.POLICY_REPLACED: 1,
+    Kind.POD_LABELLED: 1,
+}
+"""The same in a storm. It is long until a change that a storm holds up is surely in force: few may turn verdicts."""
+
 ON_BRIDGES: Final = frozenset({Kind.BRIDGE_FILTER_OFF})
 """Where pods are not on a bridge, this is nothing."""
 
@@ -140,17 +148,16 @@ SPOILS_SAVED: Final = frozenset({Kind.SAVED_TRUNCATED, Kind.SAVED_REMOVED})
 """With an API server that breaks its word meanwhile (a LIST of an older state), a node may be led back: docs/decisions/never-back.md."""
 
 STORM_FAULTS, CALM_FAULTS = 5, 6
-"""Of a round."""
-STORM_MS, CALM_MS = 700, 900
+"""Of a round; with a change each."""
+STORM_MS, CALM_MS = 600, 1100
 """Between the beginnings of two steps, at least."""
-STORM_CHANGES, CALM_CHANGES = 1, 2
 QUIET_MS: Final = 1200
 """At the beginning, and after everything works again: what a storm held back is in force by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault or change: `at_ms` after the beginning, or as soon after that as the steps before it are done."""
+    """One fault or change, `at_ms` after the beginning; later by as much as what came before it took longer."""
 
     at_ms: int
     phase: Phase
@@ -175,6 +182,16 @@ class Deck:
         return self._left.pop()
 
 
+@dataclass(frozen=True, slots=True)
+class Decks:
+    """What rounds are dealt from."""
+
+    storm: Deck
+    storm_changes: Deck
+    calm: Deck
+    changes: Deck
+
+
 def plan(seed: int, seconds: float, network: NetworkKind) -> tuple[Step, ...]:
     """All steps of a chaos of this length, in order; every round ends with everything working again."""
     rng = seeded(seed)
@@ -183,25 +200,23 @@ def plan(seed: int, seconds: float, network: NetworkKind) -> tuple[Step, ...]:
         for kind, count in CALM.items()
         if network is not NetworkKind.ROUTED or kind not in ON_BRIDGES
     }
-    storms, calms, changes = Deck(rng, STORM), Deck(rng, calm), Deck(rng, CHANGES)
+    decks = Decks(Deck(rng, STORM), Deck(rng, STORM_CHANGES), Deck(rng, calm), Deck(rng, CHANGES))
     steps: list[Step] = []
     now = QUIET_MS
     while now < seconds * 1000:
-        for phase, kind in _round(rng, storms, calms, changes):
+        for phase, kind in _round(rng, decks):
             now += {Phase.STORM: STORM_MS, Phase.SETTLE: QUIET_MS, Phase.CALM: CALM_MS}[phase]
             steps.append(Step(now, phase, kind, rng.getrandbits(32)))
     return tuple(step for step in steps if step.at_ms < seconds * 1000)
 
 
-def _round(rng: Random, storms: Deck, calms: Deck, changes: Deck) -> Iterator[tuple[Phase, Kind]]:
-    storm = [storms.deal() for _ in range(STORM_FAULTS)]
+def _round(rng: Random, decks: Decks) -> Iterator[tuple[Phase, Kind]]:
+    storm = [decks.storm.deal() for _ in range(STORM_FAULTS)]
     if not SPOILS_SAVED.isdisjoint(storm):
         storm = [Kind.WATCHES_EXPIRE if kind is Kind.STALE_LIST else kind for kind in storm]
-    for _ in range(STORM_CHANGES):
-        storm.insert(rng.randint(1, len(storm)), changes.deal())
-    calm = [calms.deal() for _ in range(CALM_FAULTS)]
-    for _ in range(CALM_CHANGES):
-        calm.insert(rng.randint(0, len(calm)), changes.deal())
+    storm.insert(rng.randint(1, len(storm)), decks.storm_changes.deal())
+    calm = [decks.calm.deal() for _ in range(CALM_FAULTS)]
+    calm.insert(rng.randint(0, len(calm)), decks.changes.deal())
     yield from ((Phase.STORM, kind) for kind in storm)
     yield Phase.SETTLE, Kind.ALL_WORKS
     yield from ((Phase.CALM, kind) for kind in calm)

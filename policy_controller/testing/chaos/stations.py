@@ -31,8 +31,8 @@ BACKLOG: Final = 1024
 MOST_AT_ONCE: Final = 64
 """Datagrams that one socket may serve before the others have their turn."""
 
-RESET: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
-"""Somebody was reached, who said no."""
+ESTABLISHED: Final = frozenset({0, errno.ECONNRESET})
+"""What a connection says of itself that stands, or stood until the listener had seen it and reset it."""
 
 Key = tuple[str, int, str, int]
 """A TCP connection: the client's address and port, the server's address and port."""
@@ -102,10 +102,11 @@ class Station:
 
         def on_connected() -> None:
             trouble = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if trouble == 0:
+            if trouble in ESTABLISHED:
                 self._ears.answered(number)
                 return
-            if trouble in RESET:
+            if trouble == errno.ECONNREFUSED:
+                # Somebody was reached, who said no.
                 self._ears.came(number)
             self._forget(opened)
 

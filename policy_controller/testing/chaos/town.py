@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from compilers.model.cluster import Cluster
 from compilers.model.selector import LabelSelector
-from compilers.model.words import Address
+from compilers.model.words import Address, Direction
 from policy_controller.testing.chaos.journal import Journal
 from policy_controller.testing.chaos.knocking import Knocking, Leave, Settle
 from policy_controller.testing.chaos.stations import Site
@@ -33,6 +33,8 @@ BEACON: Final = "beacon"
 BEACON_HOST: Final = 200
 PORTS: Final = (("http", "UDP"), ("dns", "UDP"), ("metrics", "TCP"))
 NUMBERS: Final = (53, 80, 443, 8080)
+FIRST_UNASKED, UNASKED = 20_000, 10_000
+"""Ports that nobody is asked for."""
 ABSENT_SELECTOR: Final[Json] = {"matchLabels": dict.fromkeys(POD_LABELS), "matchExpressions": None}
 """For a merge patch: what was there goes."""
 
@@ -53,7 +55,7 @@ class Town:
         self._hosts: dict[str, int] = {}
         self._pods_made = 0
         self._policies_made = 0
-        self._beacons = 0
+        self._beacons = self._touches = 0
         self.lodgers: dict[int, Lodger] = {}
         self.policies: dict[str, str] = {}
         """The namespace of each policy, by name."""
@@ -135,6 +137,28 @@ class Town:
         async with self._journal.change():
             await self._api.patch("NetworkPolicy", self.policies[name], name, {"spec": change})
 
+    async def touch_policy(self, rng: Random) -> None:
+        """A policy admits another port more, which nobody is asked for: classes change, and no verdict that is probed."""
+        name = rng.choice(sorted(self.policies))
+        namespace = self.policies[name]
+        self._touches += 1
+        port = FIRST_UNASKED + self._touches % UNASKED
+        (held,) = [
+            one["spec"]
+            for one in await self._api.list("NetworkPolicy")
+            if one["metadata"]["namespace"] == namespace and one["metadata"]["name"] == name
+        ]
+        change = {
+            direction.field: [
+                *(rule for rule in held.get(direction.field) or () if not _is_touch(rule)),
+                _touch(port),
+            ]
+            for direction in Direction
+            if direction.value in held["policyTypes"]
+        }
+        async with self._journal.change():
+            await self._api.patch("NetworkPolicy", namespace, name, {"spec": change})
+
     async def write_policy(self, document: Json) -> str:
         """Create a policy; its name."""
         namespace, name = document["metadata"]["namespace"], document["metadata"]["name"]
@@ -185,8 +209,7 @@ class Town:
         )
         if made.subject is not None:
             # Few pods each: a change is to turn few verdicts.
-            key = rng.choice(("app", "app", "tier"))
-            made = replace(made, subject=LabelSelector(((key, rng.choice(POD_LABELS[key])),)))
+            made = replace(made, subject=LabelSelector((("app", rng.choice(POD_LABELS["app"])),)))
         (document,) = api_objects(Cluster.of(policies=[made]))
         del document["metadata"]["uid"]
         return document
@@ -204,6 +227,19 @@ class Town:
             if host not in taken:
                 self._hosts[node] = host
                 return host
+
+
+def _touch(port: int) -> Json:
+    return {"ports": [{"port": port}]}
+
+
+def _is_touch(rule: Json) -> bool:
+    ports = rule.get("ports") or [{}]
+    return (
+        isinstance(ports[0].get("port"), int)
+        and ports[0]["port"] >= FIRST_UNASKED
+        and "endPort" not in ports[0]
+    )
 
 
 def policy(namespace: str, name: str, spec: Json) -> Json:

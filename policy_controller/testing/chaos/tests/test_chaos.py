@@ -77,7 +77,7 @@ async def test_a_wall_is_seen_to_refuse(tmp_path: Path) -> None:
         await scene.works()
         (first, *_) = scene.laboratory.nodes
         hook = "type filter hook forward priority -10; policy drop;"
-        await scene.nft(first, f"table inet wall {{ chain f {{ {hook} }} }}")
+        await scene.nft(first, f"table inet wall {{ chain f {{ {hook} }}; }}")
         await asyncio.sleep(1)
         await scene.nft(first, "delete table inet wall")
         await scene.knocking.tell(Stop())

@@ -69,7 +69,7 @@ async def test_what_does_not_arrive_is_told_from_what_is_not_answered(
 ) -> None:
     protocol = closed.protocol.value.lower()
     hook = "type filter hook forward priority -10; policy accept;"
-    nft(laboratory, f"table inet wall {{ chain f {{ {hook} {protocol} dport {closed.port} drop; }} }}")
+    nft(laboratory, f"table inet wall {{ chain f {{ {hook} {protocol} dport {closed.port} drop; }}; }}")
     try:
         async with Knocking(tmp_path / "seen", RATE, 1) as knocking:
             await knocking.tell(Settle(sites(laboratory)))
@@ -84,7 +84,7 @@ async def test_what_does_not_arrive_is_told_from_what_is_not_answered(
 
 async def test_an_answer_that_is_dropped_was_delivered_before(laboratory: Laboratory, tmp_path: Path) -> None:
     hook = "type filter hook forward priority -10; policy accept;"
-    nft(laboratory, f"table inet wall {{ chain f {{ {hook} udp sport 53 drop; }} }}")
+    nft(laboratory, f"table inet wall {{ chain f {{ {hook} udp sport 53 drop; }}; }}")
     try:
         async with Knocking(tmp_path / "seen", RATE, 1) as knocking:
             await knocking.tell(Settle(sites(laboratory)))
