@@ -25,6 +25,7 @@ from policy_controller.testing.chaos.town import Town
 from policy_controller.testing.chaos.verdicts import SERVICES, Question, Verdicts
 from policy_controller.testing.generators import seeded
 from policy_controller.testing.installation.api import Api
+from policy_controller.testing.installation.commits import Commits
 from policy_controller.testing.installation.installation import (
     DEPLOYMENT,
     Installation,
@@ -39,7 +40,7 @@ RATE: Final = 950.0
 """Questions a second."""
 PODS: Final = 15
 REPLICAS: Final = 2
-RELIST_SECONDS: Final = 5
+RELIST_SECONDS: Final = 10
 """Instead of 300: what events did not tell is to be noticed within a chaos of minutes."""
 MOST_INSIDE: Final = 0.05
 """Of the probes, in windows."""
@@ -117,7 +118,10 @@ async def staged(order: Order, directory: Path) -> AsyncIterator[Scene]:
         journal = Journal(lambda: stored_cluster(api))
         town = Town(api, laboratory, knocking, journal)
         await town.found(seeded(order.seed), PODS)
-        yield Scene(installation, laboratory, api, knocking, town, journal, directory)
+        commits = {
+            name: stack.enter_context(Commits(node.namespace)) for name, node in laboratory.nodes.items()
+        }
+        yield Scene(installation, laboratory, api, knocking, town, journal, directory, commits)
 
 
 async def chaos(order: Order, directory: Path, say: Callable[[str], None]) -> Report:

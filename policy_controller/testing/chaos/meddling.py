@@ -40,7 +40,9 @@ def harming(kind: Kind) -> Done:
         begun = time.monotonic()
         await scene.nft(node, HARM[kind])
         await scene.in_force()
-        took = time.monotonic() - begun
+        # Whole since the last commit; to read that it is takes longer.
+        commits = scene.commits[node].between(begun, time.monotonic())
+        took = max(commits, default=begun) - begun
         scene.journal.repairs.append(took)
         end = begun + min(took, LAG_SECONDS) + GRACE_SECONDS
         scene.journal.window(begun, end, node, Scope.TOUCHING, kind.value)

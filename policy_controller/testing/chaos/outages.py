@@ -108,7 +108,7 @@ async def lag(scene: Scene, rng: Random) -> None:
 
 
 async def restart_node(scene: Scene, rng: Random) -> None:
-    """A node restarts: its pods stand still, its tables and connections are gone, and its disk is not.
+    """A node restarts: its pods stand still, its tables and connections are gone, its operators end, and its disk stays.
 
     What is on its disk is the last word only when its enforcer has heard it, and was asked to end.
     """
@@ -118,13 +118,18 @@ async def restart_node(scene: Scene, rng: Random) -> None:
     scene.journal.storm()
     await scene.alive(name)
     here = [number for number, lodger in scene.town.lodgers.items() if lodger.resident.node == node]
+    operators = [one for one in scene.installation.operators() if scene.installation.node_of(one) == node]
     await scene.knocking.tell(Rest(tuple(here)))
     await scene.installation.end(name, Ending.TERM)
+    for operator in operators:
+        await scene.installation.end(operator, Ending.KILL)
     await scene.nft(node, NO_TABLES)
     await asyncio.to_thread(scene.installation.forget_connections, node)
     await scene.installation.begin(name)
     await scene.alive(name)
     await scene.knocking.tell(Rest(()))
+    for operator in operators:
+        await scene.installation.begin(operator)
 
 
 def with_file(spoil: Callable[[bytes, Random], bytes | None]) -> Done:

@@ -13,6 +13,7 @@ from compilers.model.cluster import Cluster
 from compilers.model.selector import LabelSelector
 from compilers.model.words import Address, Direction
 from policy_controller.testing.chaos.journal import Journal
+from policy_controller.testing.chaos.judge import LAG_SECONDS
 from policy_controller.testing.chaos.knocking import Knocking, Leave, Settle
 from policy_controller.testing.chaos.stations import Site
 from policy_controller.testing.chaos.verdicts import Resident
@@ -53,6 +54,8 @@ class Town:
     def __init__(self, api: Api, laboratory: Laboratory, knocking: Knocking, journal: Journal) -> None:
         self._api, self._laboratory, self._knocking, self._journal = api, laboratory, knocking, journal
         self._hosts: dict[str, int] = {}
+        self._asked = False
+        """Whether pods are asked as soon as they run; at the beginning, when all are there."""
         self._pods_made = 0
         self._policies_made = 0
         self._beacons = self._touches = 0
@@ -77,6 +80,9 @@ class Town:
             await self.add_pod(rng, NAMESPACES[number % len(NAMESPACES)], nodes[number // 2 % len(nodes)])
         for _ in range(POLICIES):
             await self.add_policy(rng)
+        await asyncio.sleep(LAG_SECONDS)
+        await self._knocking.tell(Settle(tuple(_site(lodger) for lodger in self.lodgers.values())))
+        self._asked = True
 
     async def add_pod(
         self, rng: Random, namespace: str, node: str, addresses: tuple[Address, Address] | None = None
@@ -96,8 +102,8 @@ class Town:
         lodger = Lodger(resident, built)
         self.lodgers[number] = lodger
         self._journal.residents.append(resident)
-        shown = (str(addresses[0]), str(addresses[1]))
-        await self._knocking.tell(Settle((Site(number, built.namespace, shown),)))
+        if self._asked:
+            await self._knocking.tell(Settle((_site(lodger),)))
         return lodger
 
     async def unlodge(self, lodger: Lodger) -> None:
@@ -240,6 +246,11 @@ def _is_touch(rule: Json) -> bool:
         and ports[0]["port"] >= FIRST_UNASKED
         and "endPort" not in ports[0]
     )
+
+
+def _site(lodger: Lodger) -> Site:
+    ipv4, ipv6 = lodger.resident.addresses
+    return Site(lodger.resident.number, lodger.built.namespace, (str(ipv4), str(ipv6)))
 
 
 def policy(namespace: str, name: str, spec: Json) -> Json:

@@ -118,6 +118,10 @@ class Installation:
         """The names of the operator's replicas among the programs; OPERATOR is one of them."""
         return tuple(life.name for life in self._kubelet.pods_of(DEPLOYMENT))
 
+    def node_of(self, name: str) -> str:
+        """The node that a program runs on. Raises KeyError."""
+        return self._life(name).node
+
     def send_signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a program; nothing when it does not run. Raises KeyError."""
         life = self._life(name)
