@@ -17,7 +17,7 @@ from policy_controller.testing.hostile.words import SYNTAX
 
 Json = dict[str, Any]
 
-LINGER_SECONDS: Final = 1.2
+LINGER_SECONDS: Final = 0.8
 """For how long a pod goes on running that has left the API."""
 STAYS_SECONDS: Final = 0.3
 FEWEST_POLICIES: Final = POLICIES - 2

@@ -38,6 +38,7 @@ RESOURCES: Final = ("networkpolicies.networking.k8s.io", "pods", "namespaces")
 STATE: Final = "var/lib/policy-controller/rule-set"
 CUT: Final = "inet chaos-cut"
 PORT: Final = 9473
+GRACE_SECONDS: Final = 3.0
 
 
 def ending(names: Callable[[Scene, Random], tuple[str, ...]], how: Ending) -> Done:
@@ -46,12 +47,21 @@ def ending(names: Callable[[Scene, Random], tuple[str, ...]], how: Ending) -> Do
     async def done(scene: Scene, rng: Random) -> None:
         chosen = names(scene, rng)
         for name in chosen:
-            await scene.installation.end(name, how)
+            await _end(scene, name, how)
         await asyncio.sleep(rng.uniform(0, 0.6))
         for name in chosen:
             await scene.installation.begin(name)
 
     return done
+
+
+async def _end(scene: Scene, name: str, how: Ending) -> None:
+    """As a kubelet does it: a program that has only just begun has not yet asked for signals, and is killed after a grace."""
+    try:
+        async with asyncio.timeout(GRACE_SECONDS):
+            await scene.installation.end(name, how)
+    except TimeoutError:
+        await scene.installation.end(name, Ending.KILL)
 
 
 def _operator(scene: Scene, rng: Random) -> tuple[str, ...]:
