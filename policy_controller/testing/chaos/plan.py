@@ -149,7 +149,7 @@ SPOILS_SAVED: Final = frozenset({Kind.SAVED_TRUNCATED, Kind.SAVED_REMOVED})
 
 STORM_FAULTS, CALM_FAULTS = 5, 6
 """Of a round; with a change each."""
-STORM_MS, CALM_MS = 700, 1300
+STORM_MS, CALM_MS = 700, 1500
 """Between the beginnings of two steps, at least."""
 QUIET_MS: Final = 1200
 """At the beginning, and after everything works again: what a storm held back is in force by then."""
