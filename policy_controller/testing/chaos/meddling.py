@@ -16,7 +16,7 @@ from policy_controller.testing.chaos.scene import NO_TABLES, OURS, Scene
 from policy_controller.testing.laboratory.netns import write_settings
 
 GRACE_SECONDS: Final = 0.03
-"""So long is a packet under way, and a commit until it is told."""
+"""A packet that was sent so long after the kernel was whole again may have been judged before."""
 ANSWER_SECONDS: Final = 0.3
 """An answer to what nobody judged comes within this."""
 FOREIGN: Final = "inet chaos-foreign"
@@ -37,15 +37,15 @@ def harming(kind: Kind) -> Done:
 
     async def done(scene: Scene, rng: Random) -> None:
         node = scene.some_node(rng)
-        before = time.monotonic()
+        begun = time.monotonic()
         await scene.nft(node, HARM[kind])
         await scene.in_force()
-        # From somebody's commit to the last of ours; to begin one, and to read that all is whole, takes longer.
-        commits = scene.commits[node].between(before, time.monotonic())
-        harmed, mended = min(commits, default=before), max(commits, default=before + LAG_SECONDS)
-        scene.journal.repairs.append(mended - harmed)
-        end = min(mended, harmed + LAG_SECONDS)
-        scene.journal.window(harmed - GRACE_SECONDS, end + GRACE_SECONDS, node, Scope.TOUCHING, kind.value)
+        # Whole since our last commit: to read that it is takes longer. A commit is seen late rather than early, by a busy machine.
+        commits = scene.commits[node].between(begun, time.monotonic())
+        mended = max(commits, default=begun + LAG_SECONDS)
+        scene.journal.repairs.append(mended - begun)
+        end = min(mended, begun + LAG_SECONDS)
+        scene.journal.window(begun, end + GRACE_SECONDS, node, Scope.TOUCHING, kind.value)
 
     return done
 

@@ -107,18 +107,18 @@ STORM: Final[Mapping[Kind, int]] = {
 
 CALM: Final[Mapping[Kind, int]] = {
     Kind.TABLE_DELETED: 2,
-    Kind.RULES_FLUSHED: 2,
-    Kind.GATES_FLUSHED: 2,
+    Kind.RULES_FLUSHED: 1,
+    Kind.GATES_FLUSHED: 1,
     Kind.RULE_INSERTED: 2,
-    Kind.ELEMENT_ADDED: 2,
+    Kind.ELEMENT_ADDED: 1,
     Kind.TABLES_DELETED: 1,
-    Kind.FOREIGN_RELOADED: 4,
-    Kind.BRIDGE_FILTER_OFF: 2,
+    Kind.FOREIGN_RELOADED: 5,
+    Kind.BRIDGE_FILTER_OFF: 1,
     Kind.MALFORMED_POLICY: 2,
     Kind.HOSTILE_NAMES: 2,
     Kind.FORCE_DELETED: 2,
-    Kind.ADDRESS_REUSED: 2,
-    Kind.POD_COMPLETES: 2,
+    Kind.ADDRESS_REUSED: 1,
+    Kind.POD_COMPLETES: 1,
 }
 """Faults during which everybody hears the news at once."""
 
@@ -149,7 +149,7 @@ SPOILS_SAVED: Final = frozenset({Kind.SAVED_TRUNCATED, Kind.SAVED_REMOVED})
 
 STORM_FAULTS, CALM_FAULTS = 5, 6
 """Of a round; with a change each."""
-STORM_MS, CALM_MS = 700, 1500
+STORM_MS, CALM_MS = 700, 2000
 """Between the beginnings of two steps, at least."""
 QUIET_MS: Final = 1200
 """At the beginning, and after everything works again: what a storm held back is in force by then."""
