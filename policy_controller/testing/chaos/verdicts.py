@@ -101,23 +101,23 @@ class Verdicts:
     def of(self, question: Question) -> list[Expected]:
         """What each state says."""
         source, destination = (self._residents[number] for number in question[:2])
+        uids = frozenset({source.uid, destination.uid})
         course: list[Gates | None] = []
         for state in self._states:
             before = course[-1] if course else None
-            course.append(self._gates(state, source, destination, question, before))
+            there = uids <= state.pods
+            course.append(self._gates(state, source, destination, question, before) if there else None)
         return [EXPECTED[gates] for gates in course]
 
     def _gates(
         self, state: _State, source: Resident, destination: Resident, question: Question, before: Gates | None
     ) -> Gates | None:
-        uids = {source.uid, destination.uid}
-        if not uids <= state.pods:
-            return None
+        """Which gates deny in a state that knows both ends; `before`: in the state before."""
         key = (question, state.versions[source.uid], state.versions[destination.uid])
         if key not in self._known:
             self._known[key] = _judged(state.cluster, source, destination, question)
         said = self._known[key]
-        if uids <= state.there:
+        if source.uid in state.there and destination.uid in state.there:
             return said
         # One of them has departed: what was denied and would be today is all that can be told.
         return (before or Gates.NONE) & said or None
