@@ -43,9 +43,10 @@ LINE: Final = struct.Struct("=HHBBBdd")
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """These sites are asked and ask, from now on."""
+    """These sites listen from now on; they are asked and ask from a time on (monotonic seconds)."""
 
     sites: tuple[Site, ...]
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,8 @@ class _Knocker:
         self._ears = Ears(self._came, self._came_by_tcp, self._answered)
         self._stations: dict[int, Station] = {}
         self._resting: frozenset[int] = frozenset()
+        self._waiting: dict[int, float] = {}
+        """Who is not asked before a time."""
         self._asked: dict[int, _Asked] = {}
         self._by_key: dict[Key, int] = {}
         self._due: deque[int] = deque()
@@ -184,12 +187,14 @@ class _Knocker:
 
     def _obeyed(self, order: Order) -> str:
         match order:
-            case Settle(sites=sites):
+            case Settle(sites=sites, since=since):
                 for site in sites:
+                    self._waiting[site.number] = since
                     self._stations[site.number] = Station(site, self._epoll, self._handlers, self._ears)
             case Leave(numbers=numbers):
                 self._let_go(numbers)
                 for number in numbers:
+                    self._waiting.pop(number, None)
                     self._stations.pop(number).close()
             case Rest(numbers=numbers):
                 self._let_go(numbers)
@@ -207,8 +212,14 @@ class _Knocker:
 
     def _ask_next(self) -> bool:
         """Whether there is anybody to ask."""
+        now = time.monotonic()
+        due = [number for number, since in self._waiting.items() if since <= now]
+        for number in due:
+            del self._waiting[number]
+            self._queue.clear()
         if not self._queue:
-            there = [number for number in self._stations if number not in self._resting]
+            idle = self._resting | self._waiting.keys()
+            there = [number for number in self._stations if number not in idle]
             self._queue = [
                 (source, destination, family, service)
                 for source in there

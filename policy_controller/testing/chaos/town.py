@@ -4,6 +4,7 @@ Knows the API's objects and the laboratory. Knows nothing of faults.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -103,7 +104,8 @@ class Town:
         self.lodgers[number] = lodger
         self._journal.residents.append(resident)
         if self._asked:
-            await self._knocking.tell(Settle((_site(lodger),)))
+            # Whatever it saw before, nobody could say whether that was right.
+            await self._knocking.tell(Settle((_site(lodger),), time.monotonic() + LAG_SECONDS))
         return lodger
 
     async def unlodge(self, lodger: Lodger) -> None:
