@@ -21,6 +21,7 @@ import nft_templates
 from compilers.compile.compiler import Compiler
 from compilers.model.cluster import Cluster
 from compilers.nftables.base import Base, BaseSettings, base_tables
+from compilers.nftables.lexer import ReadError
 from compilers.nftables.render import render
 from compilers.parse.field import Origin, Parsed
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
@@ -177,7 +178,11 @@ class Installation:
             for name, tables in desired.items():
                 names = [table.identity for table in tables]
                 namespace = self._laboratory.nodes[name].namespace
-                if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
+                try:
+                    if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
+                        return False
+                except ReadError:
+                    # A listing is made of several answers: one that is taken while the table changes may be no table.
                     return False
             return True
 
