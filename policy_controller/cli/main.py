@@ -5,6 +5,7 @@ Knows which commands there are. Knows nothing of what they do.
 
 import click
 
+from policy_controller.cli.chaos_command import chaos_command
 from policy_controller.cli.compile_command import compile_command
 from policy_controller.cli.demo.command import demo_command
 from policy_controller.cli.enforcement_command import enforcement_command
@@ -18,6 +19,7 @@ def main() -> None:
     """Understand and try out Kubernetes network policies, and ask a running operator."""
 
 
+main.add_command(chaos_command)
 main.add_command(compile_command)
 main.add_command(demo_command)
 main.add_command(enforcement_command)

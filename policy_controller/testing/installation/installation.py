@@ -22,6 +22,7 @@ from compilers.compile.compiler import Compiler
 from compilers.model.cluster import Cluster
 from compilers.model.settings import CONFIG_MAP, DEFAULTS, ClusterSettings
 from compilers.nftables.base import Base, BaseSettings, base_tables
+from compilers.nftables.lexer import ReadError
 from compilers.nftables.render import render
 from compilers.parse.field import Origin, Parsed
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
@@ -112,9 +113,30 @@ class Installation:
 
     async def begin(self, name: str, settings: EnforcerSettings = USUAL) -> None:
         """Begin a program again that was ended; `settings` are an enforcer's. Raises KeyError."""
-        if name != OPERATOR:
+        if name in map(enforcer_of, self._settings):
             await self._set(name.removeprefix(enforcer_of("")), settings)
         self._life(name).resume()
+
+    def operators(self) -> tuple[str, ...]:
+        """The names of the operator's replicas among the programs; OPERATOR is one of them."""
+        return tuple(life.name for life in self._kubelet.pods_of(DEPLOYMENT))
+
+    def node_of(self, name: str) -> str:
+        """The node that a program runs on. Raises KeyError."""
+        return self._life(name).node
+
+    def send_signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a program; nothing when it does not run. Raises KeyError."""
+        life = self._life(name)
+        life.send_signal(_container(life), number)
+
+    def cut_api_connections(self) -> None:
+        """End every connection that pods have to the API server, as when it restarts."""
+        self._kubelet.cut_connections()
+
+    def forget_connections(self, node: str) -> None:
+        """Empty the node's connection table. Raises KeyError."""
+        self._kernels.forget_connections(self._laboratory.nodes[node].namespace)
 
     def is_running(self, name: str) -> bool:
         """Whether a program was started and has not ended."""
@@ -171,7 +193,11 @@ class Installation:
             for name, tables in desired.items():
                 names = [table.identity for table in tables]
                 namespace = self._laboratory.nodes[name].namespace
-                if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
+                try:
+                    if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
+                        return False
+                except ReadError:
+                    # A listing is made of several answers: one that is taken while the table changes may be no table.
                     return False
             return True
 
@@ -185,7 +211,7 @@ class Installation:
         """The pod of a program. Raises KeyError while there is none."""
         lives = {enforcer_of(life.node): life for life in self._kubelet.pods_of(DAEMON_SET)}
         for life in self._kubelet.pods_of(DEPLOYMENT):
-            lives[OPERATOR] = life
+            lives[OPERATOR] = lives[life.name] = life
         return lives[name]
 
     async def _set(self, node: str, settings: EnforcerSettings) -> None:

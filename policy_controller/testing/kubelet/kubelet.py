@@ -73,6 +73,7 @@ class Kubelet:
         self._ending: set[asyncio.Task[None]] = set()
         self._proxies: dict[str, tuple[KubeProxy, tuple[ServicePort, ...] | None]] = {}
         self._stack = contextlib.AsyncExitStack()
+        self._relay: Relay | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.complaints: dict[str, str] = {}
         """What of the API is not played, by the object's name."""
@@ -80,9 +81,8 @@ class Kubelet:
     async def __aenter__(self) -> Self:
         place = urlsplit(self._client.access.url)
         await self._stack.enter_async_context(self._client)
-        await self._stack.enter_async_context(
-            Relay(self._laboratory, place.hostname or "", place.port or 443)
-        )
+        relay = Relay(self._laboratory, place.hostname or "", place.port or 443)
+        self._relay = await self._stack.enter_async_context(relay)
         self._tasks = [
             asyncio.create_task(self._picture.follow(), name="picture"),
             asyncio.create_task(self._work(), name="kubelet"),
@@ -132,6 +132,11 @@ class Kubelet:
     def service_ports(self) -> tuple[ServicePort, ...]:
         """The Services as kube-proxy is told of them, with the pods that are ready now."""
         return service_ports(self._picture.all("Service"), self._picture.all("Pod"))
+
+    def cut_connections(self) -> None:
+        """End every connection that pods have to the API server; new ones are served."""
+        if self._relay is not None:
+            self._relay.cut()
 
     def renew_tokens(self) -> None:
         """Replace every token soon, whatever its age."""

@@ -4,7 +4,6 @@ Knows sockets. Does not look into what it passes: TLS is between the server and 
 """
 
 import asyncio
-import contextlib
 import socket
 from types import TracebackType
 from typing import Final, Self
@@ -54,6 +53,10 @@ class Relay:
     def lead_to(self, host: str, port: int) -> None:
         """From now on it leads elsewhere; connections that stand end."""
         self._upstream = (host, port)
+        self.cut()
+
+    def cut(self) -> None:
+        """Connections that stand end; new ones are passed on."""
         for task in self._passing:
             task.cancel()
 
@@ -80,9 +83,11 @@ class Relay:
 
 
 async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    # Either side may be gone at any moment, and the other is told by the end of the connection.
-    with contextlib.suppress(OSError):
+    try:
         while piece := await source.read(PIECE):
             sink.write(piece)
             await sink.drain()
         sink.write_eof()
+    except OSError:
+        # A connection that breaks on one side breaks on the other: whoever is there would wait for ever.
+        sink.transport.abort()
