@@ -22,7 +22,6 @@ from compilers.compile.compiler import Compiler
 from compilers.model.cluster import Cluster
 from compilers.model.settings import CONFIG_MAP, DEFAULTS, ClusterSettings
 from compilers.nftables.base import Base, BaseSettings, base_tables
-from compilers.nftables.lexer import ReadError
 from compilers.nftables.render import render
 from compilers.parse.field import Origin, Parsed
 from compilers.parse.objects import parse_namespace, parse_node, parse_pod
@@ -193,11 +192,7 @@ class Installation:
             for name, tables in desired.items():
                 names = [table.identity for table in tables]
                 namespace = self._laboratory.nodes[name].namespace
-                try:
-                    if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
-                        return False
-                except ReadError:
-                    # A listing is made of several answers: one that is taken while the table changes may be no table.
+                if await asyncio.to_thread(self._kernels.held, namespace, names) != tables:
                     return False
             return True
 
