@@ -39,7 +39,7 @@ class Settings:
     )
     namespace: str = setting(
         kinds.NAMESPACE,
-        "Namespace of this installation: of its Secret, its ConfigMap and both service accounts.",
+        "Namespace of this installation: of its Secret, its ConfigMaps and both service accounts.",
         "policy-controller",
         variable="POD_NAMESPACE",
     )
