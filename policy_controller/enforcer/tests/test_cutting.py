@@ -114,8 +114,8 @@ class Watched(Refusing):
 
 
 @asynccontextmanager
-async def cutting_node() -> AsyncIterator[Node]:
-    nft = Watched()
+async def cutting_node(nft: Watched | None = None) -> AsyncIterator[Node]:
+    nft = nft or Watched()
     async with node(nft, connections=Remembering(nft)) as one:
         task = asyncio.create_task(one.enforcement.cutting.run())
         try:
