@@ -10,7 +10,7 @@ from typing import Final
 from compilers.model.words import PROTOCOLS, Protocol
 from compilers.nftables.base import TABLE
 from compilers.nftables.table import Element, TableName
-from compilers.nftables.transaction import AddElements, FlushSet, Transaction
+from compilers.nftables.transaction import AddElements, Command, DeleteElements, FlushSet, Transaction
 from compilers.nftables.words import TableFamily
 from compilers.ruleset.denial import Flow
 
@@ -28,11 +28,14 @@ def remembering(flows: Iterable[Flow]) -> Transaction:
     """
     elements: dict[str, set[Element]] = {}
     for flow in flows:
-        if flow.protocol in WITH_PORTS:
-            elements.setdefault(_set_of(flow), set()).add(_element(flow))
+        name = set_of(flow)
+        if name is not None:
+            elements.setdefault(name, set()).add(_element(flow))
     return Transaction(
         tuple(
-            AddElements(GATES, name, tuple(sorted(held, key=repr))) for name, held in sorted(elements.items())
+            command
+            for name, held in sorted(elements.items())
+            for command in _anew(name, tuple(sorted(held, key=repr)))
         )
     )
 
@@ -42,8 +45,17 @@ def forgetting() -> Transaction:
     return Transaction(tuple(FlushSet(GATES, name) for name in SETS))
 
 
-def _set_of(flow: Flow) -> str:
+def set_of(flow: Flow) -> str | None:
+    """The name of the set for this flow; None where none is needed."""
+    if flow.protocol not in WITH_PORTS:
+        return None
     return f"cut{flow.source.version}{'tcp' if flow.protocol == TCP else ''}"
+
+
+def _anew(name: str, elements: tuple[Element, ...]) -> tuple[Command, ...]:
+    """Adding what is there does not begin its time anew; and only what is there can be deleted."""
+    add = AddElements(GATES, name, elements)
+    return add, DeleteElements(GATES, name, elements), add
 
 
 def _element(flow: Flow) -> Element:

@@ -280,6 +280,8 @@ class Rejection(enum.Enum):
     INVALID = "invalid"
     SHORT = "short"
     """The kernel has no memory or no buffer for it now."""
+    FULL = "full"
+    """A set has no room."""
     OTHER = "other"
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from itertools import count
+from itertools import count, islice
 from typing import Final, Protocol, Self
 
 from pyroute2 import IPRoute
@@ -73,7 +73,7 @@ MOST_SEARCHED: Final = 32
 LAST: Final = frozenset({NLMSG_DONE, NLMSG_ERROR})
 """What ends an answer; both begin with a status: 0, or an error number below it."""
 MOST_ENTRIES: Final = 65_536
-"""Remembered of one walk, some 150 bytes each: a pod may have opened as many connections as the node bears."""
+"""Remembered of one walk, some 150 bytes each, 300 of those to be cut: a pod may have opened as many connections as the node bears."""
 MOST_WALKS: Final = 16
 """In a row; whoever opens more meanwhile is tried again later."""
 ANSWER_SECONDS: Final = 10.0
@@ -99,10 +99,11 @@ class Entry:
 class Connections(Protocol):
     """The memory of connections of one network namespace."""
 
-    def of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
+    def of(self, addresses: frozenset[Address], wanted: Callable[[Flow], bool]) -> tuple[Entry, ...]:
         """Connections that one of the addresses has opened or answers, as far as a gate has judged them by themselves.
 
-        Without those that the node itself opened, and those that others announced. Raises ConnectionsError.
+        Without those that the node itself opened, and those that others announced. No more than MOST_ENTRIES of those that
+        are wanted: when it is as many, there may be others. Raises ConnectionsError.
         """
         ...
 
@@ -141,22 +142,24 @@ class Conntrack:
                 f"connections of {len(addresses)} addresses: {error.strerror or error}"
             ) from error
 
-    def of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
+    def of(self, addresses: frozenset[Address], wanted: Callable[[Flow], bool]) -> tuple[Entry, ...]:
         """See Connections. 10 µs an entry that holds one of the addresses, 2.5 any other."""
-        wanted = frozenset(address.packed for address in addresses)
+        if not addresses:
+            return ()
+        held = frozenset(address.packed for address in addresses)
         try:
+            own = _own_addresses()
+
+            def judged(flow: Flow) -> bool:
+                within = flow.source in addresses or flow.destination in addresses
+                return within and flow.source not in own and wanted(flow)
+
             with _Netlink() as netlink:
-                found = [_entry(body) for body in netlink.holding(wanted)] if wanted else []
-            own = _own_addresses() if found else frozenset[Address]()
+                every = map(_entry, netlink.holding(held))
+                found = (entry for entry in every if entry is not None and judged(entry.flow))
+                return tuple(islice(found, MOST_ENTRIES))
         except OSError as error:
             raise ConnectionsError(f"connections cannot be listed: {error.strerror or error}") from error
-        return tuple(
-            entry
-            for entry in found
-            if entry is not None
-            and entry.flow.source not in own
-            and (entry.flow.source in addresses or entry.flow.destination in addresses)
-        )
 
     def cut(self, entries: Iterable[Entry]) -> int:
         """See Connections."""

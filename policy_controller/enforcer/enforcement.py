@@ -149,6 +149,7 @@ class Enforcement:
                 self._trouble = error
                 raise
             self._metrics.differed(len(found))
+            self.cutting.note_mended(found)
             self._trouble = None
             return found
 
@@ -238,8 +239,6 @@ class Enforcement:
         standing = Standing(with_slots(tables, slots), slots, waiting, kept, departed)
         await self._apply_patiently(standing.tables)
         self._session.resume(saved)
-        # Whoever was in force before may have been ended while it cut.
-        self.cutting.note(saved.rule_set)
         self._metrics.in_force(saved.number, saved.rule_set, len(waiting.since))
         log.info(
             "the saved rule set %s: %d pods",
@@ -390,6 +389,7 @@ class Enforcement:
         if not found:
             return
         self._metrics.differed(len(found))
+        self.cutting.note_mended(found)
         for line in found[:SHOWN_DIFFERENCES]:
             log.warning("read back, and mended: %s", plain(line))
         await self._apply(tables)

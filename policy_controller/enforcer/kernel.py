@@ -31,6 +31,7 @@ from compilers.nftables.transaction import (
     install,
 )
 from compilers.nftables.words import InvalidNftError, TableFamily
+from compilers.ruleset.denial import Flow
 from policy_controller.clock import Clock
 from policy_controller.enforcer.commits import Author
 from policy_controller.enforcer.comparison import (
@@ -168,22 +169,25 @@ class Kernel:
         """
         return await self._in_thread(lambda: self._connections.end(addresses))
 
-    async def connections_of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
+    async def connections_of(
+        self, addresses: frozenset[Address], wanted: Callable[[Flow], bool]
+    ) -> tuple[Entry, ...]:
         """Connections of these addresses, once every packet has been judged that was under way at the last commit.
 
-        Raises ConnectionsError.
+        `wanted` is asked in another thread. See Connections.of. Raises KernelError or ConnectionsError.
         """
         # A packet that was admitted by earlier rules has its entry by then.
         await self._in_thread(lambda: self._run("cut", Transaction()))
-        return await self._aside_of_rules(lambda: self._connections.of(addresses))
+        return await self._aside_of_rules(lambda: self._connections.of(addresses, wanted))
 
-    async def cut(self, entries: Sequence[Entry]) -> int:
-        """End these connections, whoever of their ends speaks next; returns how many there were.
+    async def remember_cut(self, flows: Sequence[Flow]) -> None:
+        """No packet of these is taken for the first one of a connection from now on. Raises KernelError."""
+        transaction = remembering(flows)
+        if transaction.commands:
+            await self._in_thread(lambda: self._run("cut", transaction))
 
-        Raises KernelError or ConnectionsError; asking again is right.
-        """
-        # Before they are forgotten: with the next packet of a server the kernel would know the connection again.
-        await self._in_thread(lambda: self._run("cut", remembering(entry.flow for entry in entries)))
+    async def delete_connections(self, entries: Sequence[Entry]) -> int:
+        """Delete these from the kernel's memory; returns how many there were. Raises ConnectionsError."""
         return await self._aside_of_rules(lambda: self._connections.cut(entries))
 
     async def forget_cut(self) -> None:

@@ -48,6 +48,7 @@ REASONS: Final[Mapping[str, Rejection]] = {
     "Resource temporarily unavailable": Rejection.BUSY,
     "Invalid argument": Rejection.INVALID,
     "Operation not supported": Rejection.INVALID,
+    "Too many open files in system": Rejection.FULL,
     "Too many links": Rejection.INVALID,
     "Numerical result out of range": Rejection.INVALID,
     "out of range": Rejection.INVALID,

@@ -3,11 +3,13 @@
 Knows which entries an address is part of, as the kernel's answer to the same tests shows. Knows of protocols numbers and ports.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from compilers.model.words import Address
 from compilers.ruleset.denial import Flow
+from policy_controller.enforcer import conntrack
 from policy_controller.enforcer.conntrack import ConnectionsError, Entry
 
 Ends = tuple[Address, Address]
@@ -51,14 +53,15 @@ class FakeConnections:
         self.held = left
         return count
 
-    def of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
-        """Connections that one of the addresses has opened or answers. Raises ConnectionsError."""
+    def of(self, addresses: frozenset[Address], wanted: Callable[[Flow], bool]) -> tuple[Entry, ...]:
+        """Connections that one of the addresses has opened or answers, as far as wanted. Raises ConnectionsError."""
         self._refuse("connections cannot be listed")
-        return tuple(
+        found = (
             one.entry
             for one in self.held
             if one.original[0] not in self.own and not addresses.isdisjoint((one.original[0], one.reply[0]))
         )
+        return tuple(islice((entry for entry in found if wanted(entry.flow)), conntrack.MOST_ENTRIES))
 
     def cut(self, entries: Iterable[Entry]) -> int:
         """Delete these entries, and return how many there were. Raises ConnectionsError."""

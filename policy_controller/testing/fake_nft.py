@@ -202,7 +202,7 @@ def _add_elements(tables: Tables, command: AddElements) -> None:
         raise _RefusedError(Rejection.EXISTS, f"{command.name}: ranges overlap")
     size = getattr(declaration, "size", None)
     if size is not None and len(target.elements) > size:
-        raise _RefusedError(Rejection.OTHER, f"{command.name} is full")
+        raise _RefusedError(Rejection.FULL, f"{command.name} is full")
 
 
 def _delete_elements(tables: Tables, command: DeleteElements) -> None:

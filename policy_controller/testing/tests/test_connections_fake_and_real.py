@@ -12,6 +12,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket, nfct_msg
 
 from compilers.model.words import Address
+from compilers.ruleset.denial import Flow
 from policy_controller.enforcer import conntrack
 from policy_controller.enforcer.conntrack import Connections, ConnectionsError, Conntrack, Entry
 from policy_controller.testing.fake_connections import Ends, FakeConnection, FakeConnections
@@ -62,6 +63,10 @@ Memory = tuple[Connections, Callable[[], frozenset[FakeConnection]]]
 """What is asked, and what is held now."""
 
 
+def every(_: Flow) -> bool:
+    return True
+
+
 @contextmanager
 def fake(held: frozenset[FakeConnection], _: int) -> Iterator[Memory]:
     connections = FakeConnections(held)
@@ -77,8 +82,8 @@ class Namespaced:
     def end(self, addresses: frozenset[Address]) -> int:
         return self._network.run(lambda: Conntrack().end(addresses))
 
-    def of(self, addresses: frozenset[Address]) -> tuple[Entry, ...]:
-        return self._network.run(lambda: Conntrack().of(addresses))
+    def of(self, addresses: frozenset[Address], wanted: Callable[[Flow], bool]) -> tuple[Entry, ...]:
+        return self._network.run(lambda: Conntrack().of(addresses, wanted))
 
     def cut(self, entries: Iterable[Entry]) -> int:
         return self._network.run(lambda: Conntrack().cut(entries))
@@ -167,7 +172,7 @@ def test_connections_are_told_by_the_ends_that_gates_see_and_cut_one_by_one(
     ports = PROTOCOLS[protocol][0]
     with memory(EVERY, protocol) as (connections, held):
         asked = frozenset({ip_address("10.0.0.1"), ip_address("fd00::1")})
-        found = connections.of(asked)
+        found = connections.of(asked, every)
         # Of a masqueraded one the node has the address that answers come to, and 10.0.0.1 none: it is behind neither end.
         assert {(one.flow.source, one.flow.destination) for one in found} == {
             (one.original[0], one.reply[0]) for one in (OUT, IN, SERVICE, OUT6)
@@ -177,7 +182,7 @@ def test_connections_are_told_by_the_ends_that_gates_see_and_cut_one_by_one(
             assert {one.flow.protocol for one in found} == {protocol}
         of_service = [one for one in found if one.flow.source == SERVICE.original[0]]
         assert (connections.cut(of_service), held()) == (1, EVERY - {SERVICE})
-        assert (connections.cut(of_service), connections.of(frozenset())) == (0, ())
+        assert (connections.cut(of_service), connections.of(frozenset(), every)) == (0, ())
         assert (connections.cut(found), held()) == (3, EVERY - {OUT, IN, SERVICE, OUT6})
 
 
@@ -186,9 +191,9 @@ def test_what_the_node_itself_opened_met_no_gate() -> None:
     with PrivateNamespace() as network:
         network.run(lambda: add(frozenset({IN, connection("10.0.0.254 > 10.0.0.1")}), socket.IPPROTO_TCP))
         asked = frozenset({ip_address("10.0.0.1")})
-        before = {one.flow.source for one in network.run(lambda: Conntrack().of(asked))}
+        before = {one.flow.source for one in network.run(lambda: Conntrack().of(asked, every))}
         network.run(give_itself_an_address)
-        after = {one.flow.source for one in network.run(lambda: Conntrack().of(asked))}
+        after = {one.flow.source for one in network.run(lambda: Conntrack().of(asked, every))}
         assert (before - after, after) == ({ip_address("10.0.0.254")}, {IN.original[0]})
 
 
@@ -202,7 +207,7 @@ def test_an_entry_that_the_server_made_instead_is_cut_as_well() -> None:
     with PrivateNamespace() as network:
         network.run(lambda: add(frozenset({OUT}), socket.IPPROTO_TCP))
         asked = frozenset({ip_address("10.0.0.1")})
-        listed = network.run(lambda: Conntrack().of(asked))
+        listed = network.run(lambda: Conntrack().of(asked, every))
         network.run(lambda: Conntrack().end(asked))
         # Turned round: what was the server calls, from the port on which it listened.
         there = FakeConnection(OUT.reply, OUT.original)

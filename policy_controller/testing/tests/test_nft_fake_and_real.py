@@ -181,7 +181,7 @@ CASES: tuple[Case, ...] = (
     ("overlapping ranges of one command", (), (AddElements(T, "b", (EIGHT, SIXTEEN)),), EXISTS),
     ("a part of a range cannot go", (HAS_EIGHT,), (DeleteElements(T, "b", (SIXTEEN,)),), MISSING),
     ("a range can be replaced", (HAS_EIGHT,), (DeleteElements(T, "b", (EIGHT,)), AddElements(T, "b", (SIXTEEN,))), None),
-    ("a full set is full", (AddSet(T, SetDeclaration("z", (IP4,), size=2)),), (AddElements(T, "z", (ONE, TWO, THREE)),), Rejection.OTHER),
+    ("a full set is full", (AddSet(T, SetDeclaration("z", (IP4,), size=2)),), (AddElements(T, "z", (ONE, TWO, THREE)),), Rejection.FULL),
     ("a missing table cannot go", (), (DeleteTable(GONE),), MISSING),
     ("a chain needs its table", (), (AddChain(GONE, "x"),), MISSING),
     ("a set needs its table", (), (AddSet(GONE, S),), MISSING),

@@ -321,5 +321,4 @@ def _forget_denied(cast: Cast) -> None:
 
     mine = frozenset[Address](cast.client.addresses)
     with inside(cast.client.node.namespace):
-        entries = Conntrack().of(mine)
-        assert Conntrack().cut([entry for entry in entries if is_denied(entry.flow)])
+        assert Conntrack().cut(Conntrack().of(mine, is_denied))
