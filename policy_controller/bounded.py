@@ -59,13 +59,18 @@ class _Page:
 
 @asynccontextmanager
 async def serving(
-    application: web.Application, host: str, port: int, note: Note = _nobody
+    application: web.Application,
+    host: str,
+    port: int,
+    note: Note = _nobody,
+    asked: frozenset[str] = frozenset(),
 ) -> AsyncIterator[tuple[str, int]]:
     """Listen for the length of the block; yields the address and port. Port 0 takes any free one. Raises OSError.
 
-    The host `::` stands for every address of both families. `note` is told of every bound that somebody meets.
+    The host `::` stands for every address of both families. `note` is told of every bound that somebody meets. `asked`:
+    paths whose answers depend on the query; they are made as often as somebody asks with one.
     """
-    application.middlewares.append(_sparing(note))
+    application.middlewares.append(_sparing(note, asked))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
@@ -107,15 +112,14 @@ def _bounded(runner: web.AppRunner, note: Note) -> Callable[[], asyncio.Protocol
     return accept
 
 
-def _sparing(note: Note) -> Middleware:
+def _sparing(note: Note, asked: frozenset[str]) -> Middleware:
     """Makes answers to one question no more often than they may be made."""
     pages: dict[str, _Page] = {}
 
     @web.middleware
     async def spare(request: web.Request, handler: Handler) -> web.StreamResponse:
         name = request.path
-        is_page = request.method == "GET" and not request.query_string
-        if request.match_info.http_exception is not None or not is_page:
+        if request.match_info.http_exception is not None or (request.query_string and name in asked):
             return await handler(request)
         if name not in pages and len(pages) >= MOST_ANSWERS:
             return await handler(request)

@@ -5,8 +5,10 @@ asks for a certificate as every handshake does. Nobody would notice otherwise: s
 """
 
 import asyncio
+import errno
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 from policy_controller.clock import Clock, within
@@ -17,15 +19,21 @@ log = logging.getLogger(__name__)
 KNOCK_SECONDS: Final = 30.0
 """Between two knocks."""
 ANSWER_SECONDS: Final = 10.0
+OWN_WANT: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""Whoever knocks has no descriptor for it: nothing is known of who would answer."""
 NEAR: Final = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}  # noqa: S104 - addresses that stand for all of them
 """Where somebody who listens everywhere is found; gRPC listens on `::` for both families."""
 
 
 class Doorbell:
-    """Of one operator. Use from one event loop."""
+    """Of one operator. Use from one event loop.
 
-    def __init__(self, clock: Clock) -> None:
+    `handshakes`: how many the door has begun, with anybody. A door that begins others meanwhile is busy, and not stuck.
+    """
+
+    def __init__(self, clock: Clock, handshakes: Callable[[], int]) -> None:
         self._clock = clock
+        self._handshakes = handshakes
         self._unanswered_since: float | None = None
         self.answered = 0
         """Knocks that were answered: handshakes that nobody else began."""
@@ -40,10 +48,17 @@ class Doorbell:
         near = HostPort(NEAR.get(address.host, address.host), address.port)
         while True:
             await self._clock.sleep(KNOCK_SECONDS)
-            began = self._clock.now()
+            began, before = self._clock.now(), self._handshakes()
             try:
                 await within(self._clock, ANSWER_SECONDS, _knock(near))
             except Exception as fault:  # noqa: BLE001 - whatever it is, nobody answers
+                # One may be this knock's own.
+                if self._handshakes() > before + 1:
+                    # A door that stopped after its last sign of life is known by the next knock.
+                    self._unanswered_since = None
+                    continue
+                if isinstance(fault, OSError) and fault.errno in OWN_WANT:
+                    continue
                 # Who was never heard may be somewhere else than here: a machine whose loopback does not lead to it.
                 if self._unanswered_since is None and self.answered:
                     self._unanswered_since = began

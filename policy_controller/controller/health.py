@@ -22,6 +22,8 @@ from policy_controller.controller.trouble import Trouble
 from policy_controller.hits import Hits
 from policy_controller.wire.channel import HostPort, InvalidAddress
 
+STATUS: Final = "/status"
+"""Only admin has it, and it alone reads its query."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 MET: Final[Mapping[bounded.Met, Bound]] = {
@@ -75,7 +77,10 @@ async def serving(address: HostPort, application: web.Application, hits: Hits[Bo
     def note(met: bounded.Met) -> None:
         hits.note(MET[met])
 
-    async with bounded.serving(application, address.host, address.port, note) as (_, port):
+    async with bounded.serving(application, address.host, address.port, note, frozenset({STATUS})) as (
+        _,
+        port,
+    ):
         yield f"http://{HostPort(address.host, port)}"
 
 
@@ -95,7 +100,7 @@ def admin(subject: Subject, registry: CollectorRegistry) -> web.Application:
         return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     served = _application(subject, registry, str)
-    served.add_routes([web.get("/status", status)])
+    served.add_routes([web.get(STATUS, status)])
     return served
 
 

@@ -112,7 +112,7 @@ class Operator:
         )
         self.server.subscribe(self.node_events.tampered)
         self.signs = Signs(clock)
-        self.doorbell = Doorbell(clock)
+        self.doorbell = Doorbell(clock, lambda: self.server.handshakes)
         losses = Losses(unreadable=self.store.note_unreadable, gap=self.relister.request)
 
         async def login() -> kopf.AiohttpSession:

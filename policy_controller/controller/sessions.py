@@ -31,7 +31,10 @@ RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Pauses before a snapshot that follows a refused snapshot; the last is repeated."""
 CHANGED_SECONDS: Final = 1.0
 """The pause instead, once something else is desired than what was refused."""
-
+CHANGED_OFTEN_SECONDS: Final = 5.0
+"""The same after OFTEN refused snapshots in a row: most likely what changes is not what is refused, and a snapshot is all of
+a node's rule set. Not longer, for a kernel that refuses one object enforces whatever else is said."""
+OFTEN: Final = 3
 
 MOST_ENDED: Final = 65_536
 """Addresses that ended and are still to be said; of more, those that ended first are not. A node that takes nothing for so
@@ -123,8 +126,8 @@ class Session:
 
     def desire(self, desired: Desired) -> None:
         """The state the node should have from now on."""
-        if self._snapshots_refused and (self._desired is None or desired != self._desired):
-            self._not_before = min(self._not_before, self._refused_at + CHANGED_SECONDS)
+        if self._snapshots_refused and (self._desired is None or self._differs(desired, self._desired)):
+            self._not_before = min(self._not_before, self._refused_at + self._changed_seconds())
         self._desired = desired
         self._agree()
         self._ended, self._noted = self._ended | self._noted, frozenset()
@@ -228,5 +231,18 @@ class Session:
         pause = RETRY_SECONDS[min(self._snapshots_refused, len(RETRY_SECONDS) - 1)]
         self._snapshots_refused += 1
         self._not_before = now + pause
-        if self._desired is not None and self._desired != flight.desired:
-            self._not_before = now + min(pause, CHANGED_SECONDS)
+        if self._desired is not None and self._differs(self._desired, flight.desired):
+            self._not_before = now + min(pause, self._changed_seconds())
+
+    def _differs(self, later: Desired, refused: Desired) -> bool:
+        """Whether a node may take one though it refused the other."""
+        # Every event of a pod anywhere raises what a state stands for. Only who knows of a later one minds.
+        return later.rule_set != refused.rule_set or (self._was_older and later.stands != refused.stands)
+
+    def _changed_seconds(self) -> float:
+        often = self._snapshots_refused >= OFTEN and not self._was_older
+        return CHANGED_OFTEN_SECONDS if often else CHANGED_SECONDS
+
+    @property
+    def _was_older(self) -> bool:
+        return self._last_nack is not None and self._last_nack.cause is NackCause.OLDER

@@ -92,7 +92,10 @@ async def test_everywhere_is_every_address_of_the_families_there_are(
                 assert not listens
 
 
-async def test_whoever_asks_without_end_is_told_what_was_told_last() -> None:
+@pytest.mark.parametrize(
+    ("method", "query"), [("GET", ""), ("GET", "?{}"), ("HEAD", ""), ("HEAD", "?{}")], ids=str
+)
+async def test_whoever_asks_without_end_is_told_what_was_told_last(method: str, query: str) -> None:
     made, met = 0, Counter[Met]()
 
     async def page(_: web.Request) -> web.Response:
@@ -109,10 +112,11 @@ async def test_whoever_asks_without_end_is_told_what_was_told_last() -> None:
         ClientSession() as client,
     ):
         url, begin, last = f"http://{host}:{port}", time.monotonic(), 0
-        for _ in range(asked):
-            async with client.get(f"{url}/page") as answer:
-                text = await answer.text()
-                assert (answer.status, answer.headers["X-Made"]) == (503, text.strip())
+        for number in range(asked):
+            async with client.request(method, f"{url}/page{query.format(number)}") as answer:
+                text = answer.headers["X-Made"]
+                assert answer.status == 503
+                assert await answer.text() == ("" if method == "HEAD" else f"{text}\n")
                 assert last <= int(text) <= made
                 last = int(text)
         allowed = ANSWERS_AT_ONCE + 1 + ANSWERS_EACH_SECOND * (time.monotonic() - begin)
@@ -123,3 +127,19 @@ async def test_whoever_asks_without_end_is_told_what_was_told_last() -> None:
             assert await answer.text() == f"{made}\n"
         async with client.get(f"{url}/nothing") as answer:
             assert answer.status == 404
+
+
+async def test_a_page_that_reads_its_query_answers_every_question_and_another_only_its_own() -> None:
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=request.query_string)
+
+    application = web.Application()
+    application.add_routes([web.get("/page", page)])
+    async with (
+        asyncio.timeout(DEADLINE * 4),
+        serving(application, "127.0.0.1", 0, asked=frozenset({"/page"})) as (host, port),
+        ClientSession() as client,
+    ):
+        for number in range(int(ANSWERS_AT_ONCE) + 20):
+            async with client.get(f"http://{host}:{port}/page?{number}") as answer:
+                assert await answer.text() == str(number)

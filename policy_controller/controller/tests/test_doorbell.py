@@ -1,10 +1,14 @@
 """Whether the operator hears that its own door no longer answers, and takes nothing else for that."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from policy_controller.controller.doorbell import ANSWER_SECONDS, KNOCK_SECONDS
+import pytest
+
+from policy_controller.controller import doorbell as doorbell_module
+from policy_controller.controller.doorbell import ANSWER_SECONDS, KNOCK_SECONDS, Doorbell
 from policy_controller.controller.operator import DOOR_SECONDS, Operator
 from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests.serving import serving as served_nodes
@@ -51,6 +55,39 @@ async def test_a_door_that_answers_no_longer_is_an_ailment_until_it_does() -> No
                 await clock.advance(ANSWER_SECONDS)
                 await asyncio.sleep(0.01)
         assert operator.ailments() == []
+
+
+async def test_a_door_that_is_busy_with_others_is_not_taken_for_a_stuck_one_until_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, faults = 0, list[Exception]()
+
+    async def knock(_: HostPort) -> None:
+        nonlocal begun
+        begun += 2 if busy else 1
+        if faults:
+            raise faults[-1]
+
+    busy, clock = True, FakeClock()
+    monkeypatch.setattr(doorbell_module, "_knock", knock)
+    doorbell = Doorbell(clock, lambda: begun)
+    task = asyncio.create_task(doorbell.run(HostPort("127.0.0.1", 1)))
+    try:
+        await clock.advance(KNOCK_SECONDS)
+        await eventually(lambda: doorbell.answered == 1)
+        for fault in (TimeoutError("no answer"), OSError(errno.EMFILE, "too many open files")):
+            faults.append(fault)
+            for _ in range(3):
+                await clock.advance(KNOCK_SECONDS)
+                assert doorbell.unanswered_seconds() == 0.0
+            busy = not busy
+        busy = False
+        faults.append(ConnectionRefusedError(errno.ECONNREFUSED, "refused"))
+        for knocks in range(3):
+            await clock.advance(KNOCK_SECONDS)
+            assert doorbell.unanswered_seconds() == knocks * KNOCK_SECONDS
+    finally:
+        task.cancel()
 
 
 async def test_a_door_that_never_answered_is_not_taken_for_a_stuck_one() -> None:

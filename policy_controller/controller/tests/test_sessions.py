@@ -16,7 +16,9 @@ from compilers.ruleset.rule_set import RuleSet
 from compilers.ruleset.tests.rule_sets import ADDRESSES, rule_sets
 from policy_controller.controller.sessions import (
     ACK_SECONDS,
+    CHANGED_OFTEN_SECONDS,
     CHANGED_SECONDS,
+    OFTEN,
     RETRY_SECONDS,
     Desired,
     Session,
@@ -210,6 +212,39 @@ def test_another_desire_shortens_the_pause_after_a_refusal(later: Desired) -> No
 
     assert script.session.wakes_at() == 20.0 + CHANGED_SECONDS
     assert script.ask(20.0 + CHANGED_SECONDS) == SnapshotMessage(4, later.stands, later.rule_set)
+
+
+@pytest.mark.parametrize("when", ["in flight", "after"])
+@pytest.mark.parametrize("cause", [NackCause.KERNEL, NackCause.INVALID, NackCause.BASE])
+def test_events_that_change_no_rule_of_a_node_do_not_bring_a_refused_snapshot_again(
+    cause: NackCause, when: str
+) -> None:
+    script = Script()
+    script.session.desire(desired(1))
+    for now in (0.0, 5.0, 20.0):
+        message = script.ask(now)
+        assert message is not None
+        if when == "in flight":
+            script.session.desire(desired(1, pods=int(now) + 2))
+        script.session.nacked(nack(message.generation, cause), now)
+    if when == "after":
+        script.session.desire(desired(1, pods=99))
+
+    assert script.session.wakes_at() == 20.0 + RETRY_SECONDS[2]
+
+
+@pytest.mark.parametrize("cause", [NackCause.KERNEL, NackCause.INVALID, NackCause.BASE])
+def test_what_changes_at_a_node_that_refuses_often_reaches_it_a_little_less_soon(cause: NackCause) -> None:
+    script, now = Script(), 0.0
+    for number in range(1, 9):
+        script.session.desire(desired(number))
+        message = script.ask(now)
+        assert message is not None
+        script.session.nacked(nack(message.generation, cause), now)
+        script.session.desire(desired(number + 1))
+        wakes_at = script.session.wakes_at()
+        assert wakes_at == now + (CHANGED_SECONDS if number < OFTEN else CHANGED_OFTEN_SECONDS)
+        now = wakes_at
 
 
 def test_a_wrong_digest_counts_as_a_refusal_and_the_base_is_not_built_upon() -> None:
