@@ -16,6 +16,7 @@ from compilers.nftables.render import Slots, Tables, render, render_empty, with_
 from compilers.nftables.transaction import Rejection
 from compilers.ruleset.rule_set import RuleSet
 from policy_controller.clock import Clock, wait_for
+from policy_controller.enforcer.attempts import Attempts
 from policy_controller.enforcer.bounds import Bound
 from policy_controller.enforcer.conntrack import ConnectionsError
 from policy_controller.enforcer.cutting import Cutting
@@ -23,7 +24,7 @@ from policy_controller.enforcer.departed import NONE, Departed, gated
 from policy_controller.enforcer.endings import LONGEST_WAIT, Endings, pause
 from policy_controller.enforcer.found import ended_since, has_pods, same_gates
 from policy_controller.enforcer.gates import NOBODY, Knowledge, UnknownGates, Waiting
-from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion, Phase
+from policy_controller.enforcer.kernel import InTheWayError, Kernel, KernelError, Occasion, Phase
 from policy_controller.enforcer.metrics import Metrics
 from policy_controller.enforcer.presence import Presence
 from policy_controller.enforcer.session import Generation, NotAcceptedError, Session, generation_of
@@ -37,15 +38,6 @@ from policy_controller.wire.refused import Refused, plain
 from policy_controller.wire.saved import Flaw
 
 log = logging.getLogger(__name__)
-
-RETRY_SECONDS: Final = (0.0, 0.1, 0.5, 2.0)
-"""Waits before further attempts. The first is at once: what was known of the kernel may have been wrong."""
-
-PASSING: Final = frozenset({Rejection.BUSY, Rejection.SHORT, Rejection.OTHER})
-"""Refusals that may pass by waiting; others are tried once more, from what is read."""
-
-RESTORE_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
-"""Waits between attempts to put the saved rule set in force, when a node starts and its kernel is busy with others."""
 
 SHOWN_DIFFERENCES: Final = 5
 
@@ -69,6 +61,7 @@ class Enforcement:
         self._clock = clock
         self._metrics = metrics
         self._standing = Standing.found(render_empty(base))
+        self._attempts = Attempts(kernel, clock, metrics)
         self._turn = Turn(clock)
         self._changed = asyncio.Event()
         self._trouble: KernelError | None = None
@@ -76,6 +69,8 @@ class Enforcement:
         self.cutting: Final = Cutting(kernel, clock, metrics)
         """Ends what a change denied; its `run` is for whoever runs `keep_gates`."""
         self._adopted = False
+        self._waits_for_word = False
+        """Whether tables are in the way and nobody has said yet what takes their place."""
         self._presence = Presence(kernel, clock)
         metrics.hits.read(Bound.NODE_ADDRESSES, lambda: self._presence.crowded)
         self.committed: Final = asyncio.Event()
@@ -116,18 +111,21 @@ class Enforcement:
         if saved is not None:
             self._session.stood_for(saved.stands)
             try:
-                standing = await self._restored(found, saved)
+                standing = await self._restored(found or render_empty(self._base), saved)
             except KernelError as error:
                 self._metrics.saved_refused(Flaw.KERNEL)
                 log.error(
                     "the saved rule set is not used: the kernel does not take it: %s", plain(str(error))
                 )
                 found = await self._established()
-        if standing is None and has_pods(found):
-            self._session.found_pods()
-            log.info("adopted the tables of an earlier enforcer")
-        self._standing = standing or Standing.found(found)
-        self._trouble, self._adopted = None, True
+        if standing is None:
+            # What is in the way and cannot be read is taken for what holds pods.
+            self._waits_for_word = found is None
+            if found is None or has_pods(found):
+                self._session.found_pods()
+                log.info("%s the tables of an earlier enforcer", "found" if found is None else "adopted")
+        self._standing = standing or Standing.found(found or render_empty(self._base))
+        self._trouble, self._adopted = self._trouble if self._waits_for_word else None, True
         # Who is there already is no newcomer: what the operator says first is of them.
         await self._presence.look(known(self._standing.told))
         async with self._turn:
@@ -143,6 +141,8 @@ class Enforcement:
         async with self._turn:
             # What failed before is in force after this, or keep_gates has something more to try.
             self._changed.set()
+            if self._waits_for_word:
+                return ()
             try:
                 found = await self._kernel.mend(self._standing.tables, occasion)
             except KernelError as error:
@@ -212,12 +212,16 @@ class Enforcement:
                 await self._endings.end(frozenset())
             failures = failures + 1 if self._trouble is not None else 0
 
-    async def _established(self) -> Tables:
-        """What the kernel holds once the base stands in it; tries until it does."""
+    async def _established(self) -> Tables | None:
+        """What the kernel holds once the base stands in it; None when a table is in the way. Tries until it succeeds."""
         wait = 1.0
         while True:
             try:
                 return await self._kernel.adopt()
+            except InTheWayError as error:
+                self._trouble = error
+                log.error("the tables cannot be adopted, they will be replaced: %s", plain(str(error)))
+                return None
             except KernelError as error:
                 self._trouble = error
                 log.error("the tables cannot be adopted, trying again in %.0f s: %s", wait, plain(str(error)))
@@ -237,7 +241,7 @@ class Enforcement:
             log.info("the tables of the kernel are later than the saved rule set")
             return None
         standing = Standing(with_slots(tables, slots), slots, waiting, kept, departed)
-        await self._apply_patiently(standing.tables)
+        await self._attempts.apply_patiently(standing.tables, self._note_trouble)
         self._session.resume(saved)
         self._metrics.in_force(saved.number, saved.rule_set, len(waiting.since))
         log.info(
@@ -247,19 +251,8 @@ class Enforcement:
         )
         return standing
 
-    async def _apply_patiently(self, tables: Tables) -> None:
-        """Apply, for longer than usual: without it the node is open, and nobody waits for an answer. Raises KernelError."""
-        for wait in RESTORE_SECONDS:
-            try:
-                await self._apply(tables)
-                return
-            except KernelError as error:
-                if error.reason not in PASSING:
-                    raise
-                self._trouble = error
-                log.warning("the saved rule set is not in force yet: %s", plain(str(error)))
-            await self._clock.sleep(wait)
-        await self._apply(tables)
+    def _note_trouble(self, error: KernelError) -> None:
+        self._trouble = error
 
     async def _put_in_force(self, message: pb.OperatorMessage) -> NodeMessage:
         """The ack, or the nack of what is in force but for single objects; raises Refused, NotAcceptedError or KernelError."""
@@ -298,7 +291,7 @@ class Enforcement:
         while True:
             standing = await self._standing_of(held.rule_set)
             try:
-                return standing, await self._apply(standing.tables), held
+                return standing, await self._attempts.apply(standing.tables), held
             except KernelError as error:
                 less = held.without(error)
                 if less is None:
@@ -337,7 +330,7 @@ class Enforcement:
         if standing.departed is not self._standing.departed:
             self._metrics.hits.note(Bound.DEPARTED_ADDRESSES, standing.departed.left_out)
         self._metrics.departed(len(now))
-        self._standing, self._trouble = standing, None
+        self._standing, self._trouble, self._waits_for_word = standing, None, False
         return before - now
 
     def _slots(self, knowledge: Knowledge, rule_set: RuleSet | None, waiting: Waiting) -> Slots:
@@ -351,6 +344,9 @@ class Enforcement:
 
         `departed`: the departed pods whose gates stay, if others than now.
         """
+        if self._waits_for_word:
+            # Tables of no pod in the place of these would cut off, or open, every pod of the node.
+            return
         held = self._session.in_force
         standing, knowledge = self._standing, self._session.knowledge
         slots = self._slots(knowledge, held.rule_set if held is not None else None, standing.waiting)
@@ -360,28 +356,12 @@ class Enforcement:
         tables = with_departed(standing.told, standing.tables, departed.addresses, self._base)
         standing = replace(standing, tables=with_slots(tables, slots), slots=slots, departed=departed)
         try:
-            await self._apply(standing.tables)
+            await self._attempts.apply(standing.tables)
         except KernelError as error:
             self._trouble = error
             log.error("the kernel does not hold what it should: %s", plain(str(error)))
             return
         self._endings.owe(self._stand(standing))
-
-    async def _apply(self, tables: Tables) -> tuple[Phase, ...]:
-        """Apply, trying again as long as that may help. Raises KernelError."""
-        for wait in RETRY_SECONDS:
-            try:
-                return self._applied(await self._kernel.apply(tables))
-            except KernelError as error:
-                if wait and error.reason not in PASSING:
-                    raise
-                log.warning("trying again in %.1f s: %s", wait, plain(str(error)))
-            await self._clock.sleep(wait)
-        return self._applied(await self._kernel.apply(tables))
-
-    def _applied(self, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        self._metrics.applied(phases)
-        return phases
 
     async def _verify(self, tables: Tables) -> None:
         """Read the whole tables back and mend what differs, once. Raises KernelError when it differs still."""
@@ -392,7 +372,7 @@ class Enforcement:
         self.cutting.note_mended(found)
         for line in found[:SHOWN_DIFFERENCES]:
             log.warning("read back, and mended: %s", plain(line))
-        await self._apply(tables)
+        await self._attempts.apply(tables)
         left = await self._kernel.read_back(tables)
         if left:
             raise KernelError("read back", Rejection.OTHER, f"{len(left)} objects differ, first {left[0]}")

@@ -96,6 +96,10 @@ class KernelError(Exception):
         self.command = command
 
 
+class InTheWayError(KernelError):
+    """A table that was found cannot be kept: no plan leads from it to the base. Whatever is applied next takes its place."""
+
+
 class Kernel:
     """Both tables of one node, its connections, and the addresses on it. Use from one event loop; calls are carried out in the order they are made."""
 
@@ -120,7 +124,7 @@ class Kernel:
     async def adopt(self) -> Tables:
         """Establish the base where it is not, keep everything else, and return what the kernel holds.
 
-        Raises KernelError: then the tables are as they were found.
+        Raises InTheWayError or another KernelError: then the tables are as they were found.
         """
         async with self._turn:
             return await self._in_thread(self._adopt)
@@ -128,10 +132,13 @@ class Kernel:
     async def apply(self, desired: Tables) -> tuple[Phase, ...]:
         """Bring the kernel from what it holds to `desired`; returns the phases that were not empty.
 
+        A table that no plan leads from is replaced, which is no phase.
         Raises KernelError; the next call then reads first what was left.
         """
         async with self._turn:
             held = self._held if self._held is not None else await self._settled(desired)
+            if held is None:
+                return await self._in_thread(lambda: self._replace(desired))
             return await self._in_thread(lambda: self._apply(held, desired))
 
     async def read_back(self, desired: Tables) -> tuple[str, ...]:
@@ -228,15 +235,17 @@ class Kernel:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
-    async def _settled(self, desired: Tables) -> Tables:
+    async def _settled(self, desired: Tables) -> Tables | None:
         """Read until two listings agree: what is planned from an incomplete one would leave elements that must go.
+
+        None when a table is in the way of `desired`.
 
         A table that somebody deleted is made as desired at once, since without it every pod is open.
         """
-        before = await self._in_thread(lambda: self._read("read", desired))
+        before = await self._in_thread(lambda: self._on_the_way("read", desired))
         for _ in range(MOST_LISTINGS - 1):
             await self._clock.sleep(LISTED_AGAIN_SECONDS)
-            after = await self._in_thread(lambda: self._read("read", desired))
+            after = await self._in_thread(lambda: self._on_the_way("read", desired))
             if after == before:
                 return after
             before = after
@@ -245,12 +254,9 @@ class Kernel:
     def _adopt(self) -> Tables:
         # What is listed is complete: an earlier enforcer's last word is older than this one's start.
         self._held = None
-        found = self._list("adopt")
-        missing = [
-            base
-            for held, base in zip(found, render_empty(self._base).each(), strict=True)
-            if not holds_base(held, base)
-        ]
+        pairs = [(self._found(one.identity), one) for one in render_empty(self._base).each()]
+        self._check_the_way("adopt", pairs)
+        missing = [base for held, base in pairs if not (isinstance(held, Table) and holds_base(held, base))]
         if missing:
             # One transaction for both: a node never has gates without the door beside them.
             self._run(
@@ -293,6 +299,27 @@ class Kernel:
             return found
         self._held = desired
         return None
+
+    def _replace(self, desired: Tables) -> tuple[Phase, ...]:
+        log.warning("tables were in the way and are replaced: %s", plain("; ".join(self._mend(desired)[:5])))
+        return ()
+
+    def _check_the_way(self, phase: str, pairs: Iterable[tuple[Found, Table]]) -> None:
+        """Raises InTheWayError when a table is there and no plan leads from it."""
+        for held, one in pairs:
+            if held is not None and not leads_to(held, one):
+                why = (
+                    f"cannot be read: {held.why}" if isinstance(held, Illegible) else "is declared otherwise"
+                )
+                raise InTheWayError(phase, Rejection.OTHER, f"{one.identity} {why}")
+
+    def _on_the_way(self, phase: str, desired: Tables) -> Tables | None:
+        """As `_read`, and None when a table is in the way."""
+        try:
+            self._check_the_way(phase, ((self._found(one.identity), one) for one in desired.each()))
+        except InTheWayError:
+            return None
+        return self._read(phase, desired)
 
     def _read(self, phase: str, desired: Tables) -> Tables:
         """The tables, as far as they are there; one that is not is made as desired."""
