@@ -125,7 +125,7 @@ def _node(name: str, picture: Picture) -> dict[str, Any]:
         "desiredSince": text_of(moments.sent),
         "generationApplied": status.acked,
         "appliedSince": text_of(moments.acked),
-        "enforcement": None if status.in_force is None else status.in_force.rule_set.enforcement.value,
+        "enforcement": None if status.enforcement is None else status.enforcement.value,
         "pods": sum(bool(pod.addresses) for pod in pods),
         "podsWaiting": sum(
             not pod.addresses and (pod.ingress is not None or pod.egress is not None) for pod in pods

@@ -283,6 +283,19 @@ def test_a_policy_is_behind_on_a_node_whose_new_pod_does_not_compile(
     assert "node-2" in site.behind_in_the_document()
 
 
+def test_a_node_that_refuses_single_objects_has_the_enforcement_of_the_rest(site: Site) -> None:
+    (one,) = site.nodes("node-1")
+    site.store.settle(ClusterSettings(Enforcement.OFF), 1)
+    site.compile()
+    number = site.said(one).generation
+    one.session.nacked(Nack(number, NackCause.KERNEL, "class", "File exists", number), 0.0)
+    status = one.session.status()
+    assert (status.enforcement, status.in_force) == (Enforcement.OFF, None)
+    number = site.said(one).generation
+    one.session.nacked(Nack(number, NackCause.KERNEL, "table", "Not supported", 0), 0.0)
+    assert one.session.status().enforcement is None
+
+
 def test_of_many_changes_times_are_remembered_and_never_told_as_earlier(site: Site) -> None:
     site.put(Kind.POLICY, policy("web", WEB))
     one, two = site.nodes("node-1", "node-2")
