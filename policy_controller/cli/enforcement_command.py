@@ -20,6 +20,8 @@ from policy_controller.cli.status_document import Node, Status, Unreadable, read
 from policy_controller.cli.wait_command import Duration
 
 PAUSE_SECONDS: Final = 0.2
+SETTLED_SECONDS: Final = 3.0
+"""Nodes that connect no more for so long are taken for all that will: after a start of the operator they come one by one."""
 AGAIN_SECONDS: Final = 1.0
 """Before an operator that is not reached is looked for again."""
 NO_POLICY: Final = "namespace="
@@ -42,13 +44,20 @@ class Seen:
     def done(self) -> bool:
         """Whether the operator knows of it, and every node that is connected has it in force."""
         known = self.status.settings.enforcement == self.wanted
-        listed = bool(self.status.nodes) or not self.status.node_count
+        unlisted = self.status.node_count > len(self.status.nodes)
+        # Where more are not current than are listed, nobody can tell of the others.
+        listed = not unlisted or any(node.connected and node.current for node in self.status.nodes)
         return known and listed and all(self.has(node) for node in self.status.nodes if node.connected)
 
     @property
     def everywhere(self) -> bool:
         """The same, and there is no node that is not connected."""
         return self.done and all(node.connected for node in self.status.nodes)
+
+    @property
+    def connected(self) -> frozenset[str]:
+        """Names of the listed nodes that are connected."""
+        return frozenset(node.name for node in self.status.nodes if node.connected)
 
     def has(self, node: Node) -> bool:
         """Whether a node is known to have it in force."""
@@ -105,13 +114,18 @@ async def _looked(chosen: Enforcement | None, seconds: float, *, url: str | None
 
     async def talk(ask: Ask) -> Seen:
         nonlocal last
+        connected, since = frozenset[str](), loop.time()
         while True:
             try:
                 last = Seen(read_status(await ask(f"/status?{NO_POLICY}")), chosen)
             except Unreadable as fault:
                 raise NotReached(str(fault)) from fault
-            left = until - loop.time()
-            if chosen is None or last.done or left <= 0:
+            now = loop.time()
+            if last.connected != connected:
+                connected, since = last.connected, now
+            settled = now - since >= SETTLED_SECONDS
+            left = until - now
+            if chosen is None or last.everywhere or (last.done and settled) or left <= 0:
                 return last
             await asyncio.sleep(min(PAUSE_SECONDS, left))
 
@@ -131,14 +145,17 @@ def _lines(seen: Seen) -> Iterator[str]:
     status = seen.status
     for warning in status.warnings:
         yield f"warning: {warning}"
-    # Of very many nodes some are not listed: those that are as they should be.
-    having = sum(map(seen.has, status.nodes)) + status.node_count - len(status.nodes)
-    yield f"enforcement is {status.settings.enforcement}; {having} of {status.node_count} nodes have {seen.wanted} in force"
+    listed = len(status.nodes)
+    having = sum(map(seen.has, status.nodes))
+    counted = f"{having} of {listed} nodes"
+    if listed < status.node_count:
+        counted = f"{having} of the {listed} nodes listed, of {status.node_count},"
+    yield f"enforcement is {status.settings.enforcement}; {counted} have {seen.wanted} in force"
     if seen.wanted != status.settings.enforcement:
         yield f"the operator has not taken over {seen.wanted}"
     for node in status.nodes:
         if not node.connected:
-            yield f"{node.name} is not connected: it keeps what it has"
+            yield f"{node.name} is not connected to the operator that was asked: what it has in force is not known"
         elif not seen.has(node):
             yield f"{node.name} has {node.enforcement or 'not answered yet'}{_refusal(node)}"
 

@@ -6,15 +6,17 @@ Knows when a policy is in force as it was wanted, and how often to ask. Knows no
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 from urllib.parse import urlencode
 
 from policy_controller.cli.reach.admin import Ask, conversation
 from policy_controller.cli.reach.policies import Held
 from policy_controller.cli.reach.way import NotReached, Way
-from policy_controller.cli.status_document import Policy, Unreadable, read_status
+from policy_controller.cli.status_document import Policy, Status, Unreadable, read_status
 
-PAUSE_SECONDS: Final = 0.2
+PAUSES_SECONDS: Final = (0.2, 0.2, 0.3, 0.5, 0.7, 1.0)
+"""Between questions; the last is repeated. Every answer costs the operator time in proportion to the cluster."""
 AGAIN_SECONDS: Final = 1.0
 """Before an operator that is not reached, as while it is started anew, is looked for again."""
 AT_ONCE: Final = 20
@@ -34,6 +36,8 @@ class Told:
 
     wanted: Held
     policy: Policy | None
+    not_ready: tuple[str, ...] = ()
+    """Why the operator cannot know how the cluster is now; empty: it does."""
 
     @property
     def known(self) -> bool:
@@ -43,7 +47,8 @@ class Told:
     @property
     def enforced(self) -> bool:
         """Whether that is in force on every node on which it isolates a pod."""
-        return self.known and self.policy is not None and self.policy.state in {"enforced", "unused"}
+        known = self.known and not self.not_ready
+        return known and self.policy is not None and self.policy.state in {"enforced", "unused"}
 
     @property
     def sentence(self) -> str:
@@ -52,6 +57,8 @@ class Told:
 
     def _state(self) -> str:
         policy = self.policy
+        if self.not_ready:
+            return f"is not known to be enforced; the operator is not ready: {' '.join(self.not_ready)}"
         if self.wanted.version == 0:
             return "has a resourceVersion that is no number: versions cannot be compared"
         if policy is None or not self.known:
@@ -77,13 +84,13 @@ async def waited(
     until = loop.time() + patience.seconds
 
     async def talk(ask: Ask) -> None:
-        while True:
+        for asked in count():
             pending = [one for one in wanted if one not in last or not last[one].enforced]
             last.update(await _asked(ask, pending))
             left = until - loop.time()
             if all(last[one].enforced for one in wanted) or left <= 0:
                 return
-            await asyncio.sleep(min(PAUSE_SECONDS, left))
+            await asyncio.sleep(min(PAUSES_SECONDS[min(asked, len(PAUSES_SECONDS) - 1)], left))
 
     while True:
         try:
@@ -109,5 +116,12 @@ async def _asked(ask: Ask, wanted: Iterable[Held]) -> Mapping[Held, Told]:
         except Unreadable as fault:
             raise NotReached(str(fault)) from fault
         policies = {(policy.namespace, policy.name): policy for policy in status.policies}
-        found |= {one: Told(one, policies.get((one.namespace, one.name))) for one in some}
+        unready = _not_ready(status)
+        found |= {one: Told(one, policies.get((one.namespace, one.name)), unready) for one in some}
     return found
+
+
+def _not_ready(status: Status) -> tuple[str, ...]:
+    """A picture of pods or policies that is not the cluster's shows them as enforced that are not."""
+    unheard = () if status.synced or status.not_ready else ("It has not heard of the whole cluster yet.",)
+    return (*status.not_ready, *unheard)

@@ -88,7 +88,7 @@ class Picture:
         if told is None or written.revision > self.revision:
             return Standing(Stage.CLOSED if policy in self.closed else Stage.WAITING)
         names = sorted({*told, *self._lagging.get(policy, ())})
-        behind = tuple(self._found_behind(names, policy, written.revision))
+        behind = tuple(self._found_behind(names, policy))
         return Standing(
             self._stage(policy, names, behind),
             len(names),
@@ -108,20 +108,28 @@ class Picture:
         moments = [self.nodes[name][1].since(revision) for name in names]
         return max((moment for moment in moments if moment is not None), default=None)
 
-    def _found_behind(self, names: Iterable[str], policy: ObjectRef, revision: int) -> Iterator[Behind]:
+    def is_told(self, status: SessionStatus) -> bool:
+        """Whether a node's desired state was compiled from the cluster's state of `revision`.
+
+        A round gives that to every node that was connected as it began, also where nothing of it changes, but not to
+        one that did not compile: pods may have come there that nobody has told it of.
+        """
+        return status.desired is not None and status.desired.revision >= self.revision
+
+    def _found_behind(self, names: Iterable[str], policy: ObjectRef) -> Iterator[Behind]:
         for name in names:
-            reason = self._reason(name, policy, revision)
+            reason = self._reason(name, policy)
             if reason is not None:
                 yield Behind(name, reason)
 
-    def _reason(self, name: str, policy: ObjectRef, revision: int) -> str | None:
-        """Why a policy, as it says since this revision, is not in force on a node."""
+    def _reason(self, name: str, policy: ObjectRef) -> str | None:
+        """Why a policy is not in force on a node as it is now."""
         if name not in self.nodes:
             return "is not connected"
         status = self.nodes[name][0]
         if policy in self.shut.get(name, ()):
             return "has no room for it: pods that it selects are closed"
-        if status.desired is None or status.desired.revision < revision:
+        if not self.is_told(status):
             return "has not been told yet"
         if status.desired.rule_set.is_off:
             return "enforcement is off"

@@ -11,6 +11,7 @@ in.
 from dataclasses import dataclass, field
 from typing import Final
 
+from compilers.model.settings import Enforcement
 from compilers.model.words import Address
 from compilers.ruleset.delta import difference
 from compilers.ruleset.digest import digest_of
@@ -83,6 +84,8 @@ class SessionStatus:
     """None: nothing has been compiled for it yet."""
     in_force: Desired | None
     """The latest state that what is in force agrees with; None: that is not known."""
+    enforcement: Enforcement | None = None
+    """What the node has said that it has in force, be it without single objects; None: that is not known."""
 
     @property
     def revision(self) -> int:
@@ -98,6 +101,7 @@ class Session:
         self._generation = 0
         self._acked = 0
         self._base: Desired | None = None
+        self._enforcement: Enforcement | None = None
         self._flight: _Flight | None = None
         self._desired: Desired | None = None
         self._noted: frozenset[Address] = frozenset()
@@ -163,6 +167,7 @@ class Session:
             self._refused(flight, Nack(ack.generation, NackCause.BASE, "digest", reason, 0), now)
             return
         self._base = flight.desired
+        self._enforcement = flight.desired.rule_set.enforcement
         self._agree()
         self._acked = ack.generation
         self._snapshots_refused = 0
@@ -192,6 +197,7 @@ class Session:
             last_nack=self._last_nack,
             desired=self._desired,
             in_force=self._base,
+            enforcement=self._enforcement,
         )
 
     def _agree(self) -> None:
@@ -221,6 +227,7 @@ class Session:
         self._nacks += 1
         self._last_nack = nack
         self._base = None
+        self._enforcement = flight.desired.rule_set.enforcement if nack.is_of_single_objects else None
         if not nack.is_of_single_objects:
             self._ended |= flight.message.ended
         self._refused_at = now

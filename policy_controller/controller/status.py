@@ -15,8 +15,6 @@ from compilers.model.cluster import Cluster
 from compilers.model.faults import ObjectRef
 from policy_controller.controller.complaints import Complaint
 from policy_controller.controller.enforced import Picture, Stage, Standing
-from policy_controller.controller.moments import Moments
-from policy_controller.controller.sessions import SessionStatus
 from policy_controller.controller.store import Written
 
 SCHEMA: Final = "status/v1"
@@ -70,7 +68,7 @@ def status_document(
     Who asks about policies by name, asks again and again: nodes are then counted and not listed.
     """
     names = {*cluster.nodes, *picture.nodes}
-    nodes = [_node(name, picture.nodes.get(name)) for name in names]
+    nodes = [_node(name, picture) for name in names]
     nodes.sort(key=lambda node: (node["connected"] and node["current"], node["name"]))
     listed = [] if question.policies else nodes[:MOST_NODES]
     shown = sorted(listed, key=lambda node: str(node["name"]))
@@ -111,7 +109,8 @@ def text_of(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _node(name: str, found: tuple[SessionStatus, Moments] | None) -> dict[str, Any]:
+def _node(name: str, picture: Picture) -> dict[str, Any]:
+    found = picture.nodes.get(name)
     if found is None:
         return {"name": name, "connected": False}
     status, moments = found
@@ -121,12 +120,12 @@ def _node(name: str, found: tuple[SessionStatus, Moments] | None) -> dict[str, A
         "name": name,
         "connected": True,
         "connectedSince": text_of(moments.connected),
-        "current": status.current,
+        "current": status.current and picture.is_told(status),
         "generationDesired": status.sent,
         "desiredSince": text_of(moments.sent),
         "generationApplied": status.acked,
         "appliedSince": text_of(moments.acked),
-        "enforcement": None if status.in_force is None else status.in_force.rule_set.enforcement.value,
+        "enforcement": None if status.enforcement is None else status.enforcement.value,
         "pods": sum(bool(pod.addresses) for pod in pods),
         "podsWaiting": sum(
             not pod.addresses and (pod.ingress is not None or pod.egress is not None) for pod in pods

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from aiohttp import web
 from click.testing import CliRunner, Result
 
 from compilers.model.settings import CONFIG_MAP
+from policy_controller import bounded
 from policy_controller.cli.main import main
 from policy_controller.cli.tests.installed import MAY_FORWARD, MAY_LIST, NAMESPACE, installed
 from policy_controller.cli.tests.test_pages_followed import blocks
@@ -54,7 +56,8 @@ SHOWN: Final = [
     (status(on("a", "off"), warnings=["It is off."], **OFF), (), 0, "warning: It is off."),
     (status(on("a", "off"), on("b", "enforced"), **OFF), (), 2, "b has enforced"),
     (status(on("a", None), **OFF), (), 2, "a has not answered yet"),
-    (status(on("a", "off"), away("b"), **OFF), (), 2, "b is not connected: it keeps what it has"),
+    (status(on("a", "off"), away("b"), **OFF), (), 2, "b is not connected to the operator that was asked"),
+    (status(on("a", "off"), nodeCount=9, **OFF), (), 0, "1 of the 1 nodes listed, of 9, have off in force"),
     (status(on("a", "off"), **OFF), ("off",), 0, "1 of 1 nodes have off in force"),
     (status(on("a", "enforced"), **ENFORCED), ("off",), 2, "the operator has not taken over off"),
     (
@@ -64,6 +67,29 @@ SHOWN: Final = [
         "a has enforced: generation 4 is refused, class ci-1: File exists",
     ),
 ]
+
+
+async def test_nodes_that_connect_after_a_start_of_the_operator_are_waited_for(tmp_path: Path) -> None:
+    told = [
+        status(away("a"), away("b"), **OFF),
+        status(on("a", "off"), away("b"), **OFF),
+        status(on("a", "off"), on("b", "off"), **OFF),
+    ]
+    asked = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(body=msgspec.json.encode(told[min(asked, len(told)) - 1]))
+
+    application = web.Application()
+    application.add_routes([web.get("/status", answer)])
+    async with (
+        bounded.serving(application, "127.0.0.1", 0) as (_, port),
+        installed(tmp_path, {}, rules=MAY_SWITCH) as there,
+    ):
+        done = await run("off", f"--kubeconfig={there.kubeconfig}", f"--admin=http://127.0.0.1:{port}")
+    assert (done.exit_code, asked) == (0, len(told)), done.output
 
 
 @pytest.mark.parametrize(("told", "words", "code", "sentence"), SHOWN)

@@ -106,6 +106,26 @@ async def test_the_last_state_is_printed_and_the_exit_code_says_whether_it_is_en
     assert done.stderr == ("" if code == 0 else "Error: 1 of 1 policies not enforced within 0 s\n")
 
 
+STALE: Final = "Pods have not been listed for 100 s."
+UNREADY: Final = [({"notReady": [STALE]}, STALE), ({"synced": False}, "It has not heard of the whole")]
+
+
+@pytest.mark.parametrize("state", ["enforced", "unused"])
+@pytest.mark.parametrize(("condition", "words"), UNREADY)
+async def test_an_operator_that_does_not_know_the_cluster_as_it_is_satisfies_nothing(
+    tmp_path: Path, condition: dict[str, Any], words: str, state: str
+) -> None:
+    told = status(policies=[row("deny", resourceVersion=LATER, state=state)], policyCount=1, **condition)
+
+    async def say(asked: int, _: frozenset[str]) -> bytes:
+        return msgspec.json.encode(told)
+
+    async with cluster(tmp_path, "deny") as (_, way), operator(say) as admin:
+        done = await run(way, admin, "--for=enforced", "netpol/deny", "-n", "shop", "--timeout=0")
+    assert done.exit_code == 1
+    assert f"the operator is not ready: {words}" in done.stdout
+
+
 async def test_it_returns_as_soon_as_the_state_is_reached(tmp_path: Path) -> None:
     async with cluster(tmp_path, "deny") as (_, way), operator(saying(WAITING, WAITING, ENFORCED)) as admin:
         async with asyncio.timeout(20):

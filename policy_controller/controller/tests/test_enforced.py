@@ -17,6 +17,7 @@ from policy_controller.controller.complaints import complaints
 from policy_controller.controller.enforced import Behind, Picture, Stage, Standing
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.moments import MOST_REMEMBERED
+from policy_controller.controller.status import Condition, status_document
 from policy_controller.controller.store import Store
 from policy_controller.controller.streams import NodeStream, NodeStreams
 from policy_controller.controller.tests.objects import Tree, allow_from, namespace, pod, policy
@@ -91,10 +92,10 @@ class Site:
             self.acked(stream)
         return streams
 
-    def standing(self, name: str = "web") -> Standing:
+    def picture(self) -> Picture:
         told = complaints(self.store, ())
         closed = frozenset(one.policy.ref for one in told if one.closes)
-        picture = Picture(
+        return Picture(
             self.store.written(),
             self.last.compiler,
             self.compiled,
@@ -102,7 +103,15 @@ class Site:
             self.last.shut,
             closed,
         )
-        return picture.standing(ObjectRef("NetworkPolicy", "shop", name))
+
+    def standing(self, name: str = "web") -> Standing:
+        return self.picture().standing(ObjectRef("NetworkPolicy", "shop", name))
+
+    def behind_in_the_document(self) -> list[str]:
+        """Connected nodes that are not current."""
+        condition = Condition(self.today(), synced=True, kubernetes="", not_ready=(), warnings=())
+        document = status_document(self.store.cluster(), self.picture(), (), condition)
+        return [node["name"] for node in document["nodes"] if node["connected"] and not node["current"]]
 
 
 @pytest.fixture
@@ -249,6 +258,42 @@ def test_a_node_that_does_not_compile_is_behind(site: Site, monkeypatch: pytest.
     site.compile()
     site.acked(one)
     assert site.standing().behind == (Behind("node-2", "has not been told yet"),)
+
+
+def test_a_policy_is_behind_on_a_node_whose_new_pod_does_not_compile(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put(Kind.POLICY, policy("web", WEB))
+    site.nodes("node-1", "node-2")
+    site.put(Kind.POLICY, policy("db", {"podSelector": {"matchLabels": {"app": "none"}}}))
+    site.compile()
+    # What changes no rule set is told all the same.
+    assert (site.standing().stage, site.behind_in_the_document()) == (Stage.ENFORCED, [])
+    compiled = Compiler.compiled
+
+    def fails(compiler: Compiler, name: str) -> Compiled:
+        if name == "node-2":
+            raise RuntimeError
+        return compiled(compiler, name)
+
+    monkeypatch.setattr(Compiler, "compiled", fails)
+    site.put(Kind.POD, pod("web-3", address="10.0.0.9", node="node-2", labels={"app": "web"}))
+    site.compile()
+    assert Behind("node-2", "has not been told yet") in site.standing().behind
+    assert "node-2" in site.behind_in_the_document()
+
+
+def test_a_node_that_refuses_single_objects_has_the_enforcement_of_the_rest(site: Site) -> None:
+    (one,) = site.nodes("node-1")
+    site.store.settle(ClusterSettings(Enforcement.OFF), 1)
+    site.compile()
+    number = site.said(one).generation
+    one.session.nacked(Nack(number, NackCause.KERNEL, "class", "File exists", number), 0.0)
+    status = one.session.status()
+    assert (status.enforcement, status.in_force) == (Enforcement.OFF, None)
+    number = site.said(one).generation
+    one.session.nacked(Nack(number, NackCause.KERNEL, "table", "Not supported", 0), 0.0)
+    assert one.session.status().enforcement is None
 
 
 def test_of_many_changes_times_are_remembered_and_never_told_as_earlier(site: Site) -> None:
