@@ -131,7 +131,7 @@ class Picture:
             return "has no room for it: pods that it selects are closed"
         if not self.is_told(status):
             return "has not been told yet"
-        if status.desired.rule_set.is_off:
+        if status.desired is not None and status.desired.rule_set.is_off:
             return "enforcement is off"
         if status.in_force is not None and name not in self._lagging.get(policy, ()):
             return None
