@@ -242,10 +242,14 @@ class Kernel:
 
         A table that somebody deleted is made as desired at once, since without it every pod is open.
         """
-        before = await self._in_thread(lambda: self._on_the_way("read", desired))
-        for _ in range(MOST_LISTINGS - 1):
-            await self._clock.sleep(LISTED_AGAIN_SECONDS)
-            after = await self._in_thread(lambda: self._on_the_way("read", desired))
+        before: Tables | None = None
+        for number in range(MOST_LISTINGS):
+            if number:
+                await self._clock.sleep(LISTED_AGAIN_SECONDS)
+            try:
+                after = await self._in_thread(lambda: self._read("read", desired))
+            except InTheWayError:
+                return None
             if after == before:
                 return after
             before = after
@@ -254,15 +258,15 @@ class Kernel:
     def _adopt(self) -> Tables:
         # What is listed is complete: an earlier enforcer's last word is older than this one's start.
         self._held = None
-        pairs = [(self._found(one.identity), one) for one in render_empty(self._base).each()]
-        self._check_the_way("adopt", pairs)
-        missing = [base for held, base in pairs if not (isinstance(held, Table) and holds_base(held, base))]
+        empty = render_empty(self._base)
+        found = self._led("adopt", empty)
+        missing = [base for held, base in zip(found, empty.each(), strict=True) if not holds_base(held, base)]
         if missing:
             # One transaction for both: a node never has gates without the door beside them.
             self._run(
                 "adopt", Transaction(tuple(command for base in missing for command in install(base).commands))
             )
-        self._held = self._read("adopt", render_empty(self._base))
+        self._held = self._read("adopt", empty)
         copies = [one for one in self._held.each() if self._found(TableName(one.family, COPY)) is not None]
         if copies:
             # An enforcer was killed while it replaced tables. What they judge by now, so do ours.
@@ -304,26 +308,21 @@ class Kernel:
         log.warning("tables were in the way and are replaced: %s", plain("; ".join(self._mend(desired)[:5])))
         return ()
 
-    def _check_the_way(self, phase: str, pairs: Iterable[tuple[Found, Table]]) -> None:
-        """Raises InTheWayError when a table is there and no plan leads from it."""
-        for held, one in pairs:
-            if held is not None and not leads_to(held, one):
-                why = (
-                    f"cannot be read: {held.why}" if isinstance(held, Illegible) else "is declared otherwise"
-                )
-                raise InTheWayError(phase, Rejection.OTHER, f"{one.identity} {why}")
+    def _led(self, phase: str, desired: Tables) -> tuple[Table | None, Table | None]:
+        """What is there of the tables. Raises InTheWayError when no plan leads from one of them."""
+        inet, bridge = ((self._found(one.identity), one) for one in desired.each())
+        return self._on_the_way(phase, *inet), self._on_the_way(phase, *bridge)
 
-    def _on_the_way(self, phase: str, desired: Tables) -> Tables | None:
-        """As `_read`, and None when a table is in the way."""
-        try:
-            self._check_the_way(phase, ((self._found(one.identity), one) for one in desired.each()))
-        except InTheWayError:
-            return None
-        return self._read(phase, desired)
+    def _on_the_way(self, phase: str, held: Found, desired: Table) -> Table | None:
+        if isinstance(held, Illegible):
+            raise InTheWayError(phase, Rejection.OTHER, f"{desired.identity} cannot be read: {held.why}")
+        if held is not None and not leads_to(held, desired):
+            raise InTheWayError(phase, Rejection.OTHER, f"{desired.identity} is declared otherwise")
+        return held
 
     def _read(self, phase: str, desired: Tables) -> Tables:
-        """The tables, as far as they are there; one that is not is made as desired."""
-        found = self._list(phase)
+        """The tables, as far as they are there; one that is not is made as desired. Raises InTheWayError."""
+        found = self._led(phase, desired)
         lost = [one for held, one in zip(found, desired.each(), strict=True) if held is None]
         if lost:
             self._run(phase, Transaction(tuple(command for one in lost for command in install(one).commands)))
