@@ -18,6 +18,7 @@ from typing import Any, Final
 import pytest
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
+from policy_controller.controller.kinds import Kind
 from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.enforcers import install, published, token_of
 from policy_controller.controller.tests.objects import new
@@ -167,6 +168,9 @@ async def test_an_enforcer_that_changes_to_a_lagging_replica_keeps_what_it_has_a
 ) -> None:
     async with site(tmp_path) as one, AsyncExitStack() as stack:
         lagging = await stack.enter_async_context(operator_of(one.server, folder_of(tmp_path, "lagging")))
+        # A watch that opens later would hear.
+        while any(map(lagging.operator.signs.unwatched_seconds, Kind)):
+            await asyncio.sleep(0.05)
         # Its watches hear nothing any more, and do not end; those of a replica that starts now do.
         one.faults.begin(Fault(Stall(), WATCHES, times=0))
         current = await stack.enter_async_context(operator_of(one.server, folder_of(tmp_path, "current")))
