@@ -23,6 +23,7 @@ from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.enforcers import install, published, token_of
 from policy_controller.controller.tests.objects import new
 from policy_controller.controller.tests.running import Running, operator_of
+from policy_controller.controller.tests.waiting import eventually
 from policy_controller.enforcer.tests.operator_double import Site
 from policy_controller.testing.agreement.tests.scene import Record
 from policy_controller.testing.api_server import ApiServer
@@ -169,8 +170,7 @@ async def test_an_enforcer_that_changes_to_a_lagging_replica_keeps_what_it_has_a
     async with site(tmp_path) as one, AsyncExitStack() as stack:
         lagging = await stack.enter_async_context(operator_of(one.server, folder_of(tmp_path, "lagging")))
         # A watch that opens later would hear.
-        while any(map(lagging.operator.signs.unwatched_seconds, Kind)):
-            await asyncio.sleep(0.05)
+        await eventually(lambda: not any(map(lagging.operator.signs.unwatched_seconds, Kind)))
         # Its watches hear nothing any more, and do not end; those of a replica that starts now do.
         one.faults.begin(Fault(Stall(), WATCHES, times=0))
         current = await stack.enter_async_context(operator_of(one.server, folder_of(tmp_path, "current")))
