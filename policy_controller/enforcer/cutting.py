@@ -124,7 +124,7 @@ class Cutting:
             return True
         # What is found from here on began before rules were in force that deny it, or is admitted by them.
         denied = await self._kernel.connections_of(addresses, Denials(rule_set).denies)
-        count, left_out = await self._cut(denied, rule_set)
+        count = await self._cut(denied, rule_set)
         self._metrics.connections_cut(count, self._clock.now() - since)
         level = logging.INFO if count else logging.DEBUG
         log.log(level, "cut %d connections of %d addresses", count, len(addresses))
@@ -132,23 +132,22 @@ class Cutting:
             # There may be more.
             self._changed.set()
             return False
-        return not left_out
+        return True
 
-    async def _cut(self, denied: Iterable[Entry], rule_set: RuleSet) -> tuple[int, bool]:
-        """How many were ended, and whether some were left out. Raises the first error, after having tried all others."""
-        count, left_out = 0, False
+    async def _cut(self, denied: Iterable[Entry], rule_set: RuleSet) -> int:
+        """How many were ended. Raises the first error, after having tried all others."""
+        count = 0
         errors: list[ConnectionsError | KernelError] = []
         for several in _batches(denied):
             still = several
             if self._now is not None and self._now is not rule_set:
-                # What a later rule set admits again goes on.
+                # What a later rule set admits again goes on, and is found through that one when it is denied once more.
                 still = _denied(several, self._now)
-                left_out |= len(still) < len(several)
             if still:
                 count += await self._end(still, errors)
         if errors:
             raise errors[0]
-        return count, left_out
+        return count
 
     async def _end(self, several: Sequence[Entry], errors: list[ConnectionsError | KernelError]) -> int:
         """How many of these were ended, whoever of their ends speaks next."""

@@ -10,7 +10,7 @@ import enum
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from compilers.model.words import Address
@@ -21,8 +21,6 @@ from compilers.nftables.plan import plan
 from compilers.nftables.render import Tables, render_empty
 from compilers.nftables.table import Table, TableName
 from compilers.nftables.transaction import (
-    AddTable,
-    Command,
     DeleteTable,
     Nft,
     NftRejectedError,
@@ -44,6 +42,7 @@ from policy_controller.enforcer.comparison import (
     only_lacks_set_elements,
 )
 from policy_controller.enforcer.conntrack import Connections, Entry
+from policy_controller.enforcer.copies import COPY, copies_of, without_copies
 from policy_controller.enforcer.residence import Residence, Residents
 from policy_controller.wire.refused import plain
 
@@ -53,9 +52,6 @@ Result = TypeVar("Result")
 
 LISTED_AGAIN_SECONDS: Final = 0.2
 """A set that has just grown by tens of thousands of elements is listed incompletely for some 0.1 s (LibNft.list_table)."""
-
-COPY: Final = f"{TABLE}-copy"
-"""Name of the tables that judge beside ours while ours are replaced."""
 
 MOST_LISTINGS: Final = 6
 """How often what is listed may change or lack elements before that is believed."""
@@ -270,7 +266,7 @@ class Kernel:
         copies = [one for one in self._held.each() if self._found(TableName(one.family, COPY)) is not None]
         if copies:
             # An enforcer was killed while it replaced tables. What they judge by now, so do ours.
-            self._run("adopt", Transaction(_without_copies(copies)))
+            self._run("adopt", Transaction(without_copies(copies)))
         return self._held
 
     def _apply(self, held: Tables, desired: Tables) -> tuple[Phase, ...]:
@@ -359,7 +355,7 @@ class Kernel:
         try:
             if there:
                 self._copied = there
-                self._run("rebuild", Transaction(_copies(there)))
+                self._run("rebuild", Transaction(copies_of(there)))
             if anew:
                 self._run("rebuild", Transaction((*deleted, *anew)))
         finally:
@@ -368,7 +364,7 @@ class Kernel:
     def _forget_copies(self) -> None:
         """Copies that went on judging would deny what later policy allows."""
         if self._copied:
-            self._run("rebuild", Transaction(_without_copies(self._copied)))
+            self._run("rebuild", Transaction(without_copies(self._copied)))
             self._copied = ()
 
     def _found(self, table: TableName) -> Found:
@@ -395,13 +391,3 @@ class Kernel:
             self._nft.run(transaction)
         except NftRejectedError as error:
             raise KernelError(phase, error.reason, error.message, error.command) from error
-
-
-def _copies(tables: Iterable[Table]) -> tuple[Command, ...]:
-    return tuple(command for one in tables for command in install(replace(one, name=COPY)).commands)
-
-
-def _without_copies(tables: Iterable[Table]) -> tuple[Command, ...]:
-    """Also where there is none: what is not there cannot be deleted, and what was just added can."""
-    names = [TableName(one.family, COPY) for one in tables]
-    return tuple(command for name in names for command in (AddTable(name), DeleteTable(name)))

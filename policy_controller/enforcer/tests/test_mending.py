@@ -33,7 +33,8 @@ from compilers.nftables.transaction import (
 from compilers.nftables.words import Hook, KeyType
 from compilers.ruleset.names import family_name
 from policy_controller.clock import SystemClock
-from policy_controller.enforcer.kernel import COPY, Kernel, KernelError, Occasion
+from policy_controller.enforcer.copies import COPY
+from policy_controller.enforcer.kernel import Kernel, KernelError, Occasion
 from policy_controller.enforcer.tests.states import PEERS, WEB, WEB_ISOLATED, base
 from policy_controller.enforcer.tests.there import There
 from policy_controller.testing.fake_connections import FakeConnections
