@@ -24,6 +24,27 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships with
         return " ".join((file, *SHARED.findall(test)))
 
 
+class FailureNames:
+    """Names each failed test when it fails: whoever waits an hour for the end of a run knows earlier what it will say."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called for each phase of each test, on the side that prints."""
+        if report.failed:
+            self._terminal.write_line(f"\nfailed in {report.when}: {report.nodeid}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers of a distributed run print nothing, and have no terminal."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(terminal, pytest.TerminalReporter):
+        config.pluginmanager.register(FailureNames(terminal))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
     """Called where xdist is there and tests are distributed."""
