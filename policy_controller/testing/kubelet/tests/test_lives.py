@@ -290,7 +290,7 @@ async def test_image_with_a_root_of_its_own_sees_nothing_of_the_machine(place: P
     place.server.create(document)
     await place.kubelet.settled(SECONDS)
     log = place.life("small").log_of("app")
-    await place.until(lambda: len(log.read_text().splitlines()) >= 3, "three lines")
+    await place.until(lambda: len(log.read_text().splitlines()) >= 4, "four lines")
     names, *rest = log.read_text().splitlines()
     assert not {"/etc", "/root", "/home", "/work"} & set(names.split())
     assert {"/bin", "/proc", "/sys", "/dev", "/var", "/scratch"} <= set(names.split())
