@@ -109,7 +109,7 @@ class Enforcement:
         found = await self._established()
         standing = None
         if saved is not None:
-            self._session.stood_for(saved.stands)
+            self._session.was_in_force(saved)
             try:
                 standing = await self._restored(found or render_empty(self._base), saved)
             except KernelError as error:
