@@ -103,7 +103,7 @@ class Session:
         self._found_pods = True
 
     def was_in_force(self, saved: Generation) -> None:
-        """This was in force here before this enforcer, and what is now may be later: nothing older may be."""
+        """What was in force here before this enforcer, and what is now may be later: nothing older may be."""
         self._latest = saved
 
     def resume(self, saved: Generation) -> None:

@@ -128,8 +128,7 @@ async def test_a_state_that_does_not_say_how_late_it_is_makes_no_later_enforcer_
     ground = Ground()
     async with living(ground) as one:
         assert isinstance(await one.snapshot(1, WEB_ISOLATED, SECOND), Ack)
-        untold = replace(FIRST, **{other: 30 for other in ("pods", "namespaces", "policies", "settings")})
-        untold = replace(untold, **{kind: 0})
+        untold = replace(Stands(30, 30, 30, 30), **{kind: 0})
         assert isinstance(await one.snapshot(2, WEB_CHANGED, untold), Ack)
         latest = replace(untold, **{kind: 20})
         await passes(one, lambda: ground.holds(latest))
