@@ -41,7 +41,6 @@ class Endings:
         self._clock = clock
         self._metrics = metrics
         self._owed: frozenset[Address] = frozenset()
-        """Addresses whose connections must end and may not all have."""
         self._lingering: ConnectionsError | None = None
         self._walk_allowed = clock.now()
         """When the kernel's connections may be walked over again; endings that come before share that walk."""
@@ -53,6 +52,11 @@ class Endings:
     def lingering(self) -> ConnectionsError | None:
         """Why connections of addresses that changed hands may go on, or None when none does."""
         return self._lingering
+
+    @property
+    def owed(self) -> frozenset[Address]:
+        """Addresses whose connections must end and may not all have."""
+        return self._owed
 
     def next_walk(self) -> float | None:
         """Seconds until what is owed may be carried out; None when nothing is."""

@@ -74,12 +74,18 @@ class Enforcement:
         self._presence = Presence(kernel, clock)
         metrics.hits.read(Bound.NODE_ADDRESSES, lambda: self._presence.crowded)
         self.committed: Final = asyncio.Event()
-        """Set at each commit; whoever waits for it clears it."""
+        """Set when `to_save` is another; whoever waits for it clears it."""
 
     @property
     def session(self) -> Session:
         """What has been said and is in force; to be read only."""
         return self._session
+
+    @property
+    def to_save(self) -> Generation | None:
+        """What is in force, with all whose connections must end: those of departed pods do when their gates go."""
+        held, ended = self._session.in_force, self._endings.owed | self._standing.departed.addresses
+        return None if held is None else replace(held, ended=ended)
 
     @property
     def adopted(self) -> bool:
@@ -109,7 +115,7 @@ class Enforcement:
         found = await self._established()
         standing = None
         if saved is not None:
-            self._session.stood_for(saved.stands)
+            self._session.was_in_force(saved)
             try:
                 standing = await self._restored(found or render_empty(self._base), saved)
             except KernelError as error:
@@ -125,6 +131,9 @@ class Enforcement:
                 self._session.found_pods()
                 log.info("%s the tables of an earlier enforcer", "found" if found is None else "adopted")
         self._standing = standing or Standing.found(found or render_empty(self._base))
+        if saved is not None:
+            # The enforcer before may have ended before these did; a departed pod's end with its gates.
+            self._endings.owe(saved.ended - departing(self._standing.tables, self._standing.tables))
         self._trouble, self._adopted = self._trouble if self._waits_for_word else None, True
         # Who is there already is no newcomer: what the operator says first is of them.
         await self._presence.look(known(self._standing.told))
@@ -209,7 +218,10 @@ class Enforcement:
             self._changed.clear()
             async with self._turn:
                 await self._settle(await self._departed_now())
+                owed = self._endings.owed
                 await self._endings.end(frozenset())
+                if self._endings.owed != owed:
+                    self.committed.set()
             failures = failures + 1 if self._trouble is not None else 0
 
     async def _established(self) -> Tables | None:
@@ -270,11 +282,12 @@ class Enforcement:
         answer = (
             self._session.commit_but_for(candidate, held) if held.refused else self._session.commit(candidate)
         )
-        self.committed.set()
         # What policies deny ends, and not what is closed because the kernel did not take an object.
         self.cutting.note(candidate.rule_set)
         # Not before the switch: an entry that is deleted under the old rules comes back with the next packet.
         await self._endings.end(ended)
+        # Not before: most often nothing is owed any more, and the file need not say so.
+        self.committed.set()
         self._metrics.in_force(candidate.number, held.rule_set, len(standing.waiting.since))
         self._metrics.refused(held.refused)
         level = logging.INFO if isinstance(value, SnapshotMessage) else logging.DEBUG

@@ -79,7 +79,7 @@ async def live(
             "cut connections that are denied": enforcement.cutting.run(),
             "hear of links": follow_links(enforcement.note_links),
             "hear of others who change the tables": tampering.run(),
-            "save what is in force": saving.keep(enforcement.committed, lambda: session.in_force),
+            "save what is in force": saving.keep(enforcement.committed, lambda: enforcement.to_save),
             "follow the operator": follow(settings.way, enforcement, reach, reports, clock, SystemRandom()),
         }
         async with asyncio.TaskGroup() as group:
@@ -136,7 +136,7 @@ async def live(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await enforcement.finish()
-        await saving.finish(session.in_force)
+        await saving.finish(enforcement.to_save)
         await asyncio.to_thread(kernel.close)
         commits.close()
         news.close()

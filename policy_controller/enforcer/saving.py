@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from compilers.model.words import Address
 from compilers.ruleset.digest import digest_of
 from policy_controller.clock import Clock, wait_for, within
 from policy_controller.enforcer.disk import (
@@ -29,6 +30,8 @@ from policy_controller.wire.saved import MOST_BYTES, Flaw, UnfitError, decode_sa
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Content = tuple[int, Stands, frozenset[Address]]
+"""What two generations differ in that are not saved alike: digest, versions, and the addresses whose connections must end."""
 
 NAME: Final = "rule-set"
 """Of the file."""
@@ -71,8 +74,8 @@ class Saving:
         self._metrics = metrics
         # Of its own: a disk may hang, and neither the kernel's work nor the loop's may wait for it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saving")
-        self._held: tuple[int, Stands] | None = None
-        """Digest and versions of what the file holds; None when it holds nothing that is fit."""
+        self._held: Content | None = None
+        """What the file holds; None when it holds nothing that is fit."""
         self._off = False
         """Whether the file says that enforcement is off."""
         self._refused = False
@@ -108,7 +111,7 @@ class Saving:
             log.error("the saved rule set in %s is not used: it %s", self._place, error)
             return None
         if saved is not None:
-            self._held, self._off = (saved.digest, saved.stands), saved.rule_set.is_off
+            self._held, self._off = _content(saved), saved.rule_set.is_off
         return saved
 
     async def keep(self, committed: asyncio.Event, in_force: Callable[[], Generation | None]) -> None:
@@ -135,7 +138,7 @@ class Saving:
 
     async def save(self, generation: Generation | None) -> None:
         """Write the generation, unless the file holds it. A failure is told."""
-        if generation is None or self._held == (generation.digest, generation.stands):
+        if generation is None or self._held == _content(generation):
             return
         begin = self._clock.now()
         try:
@@ -149,7 +152,7 @@ class Saving:
         else:
             if self._failures:
                 log.info("the rule set in force is saved again")
-            self._held, self._off = (generation.digest, generation.stands), generation.rule_set.is_off
+            self._held, self._off = _content(generation), generation.rule_set.is_off
             self._trouble, self._failing_since, self._failures = None, None, 0
             self._took = self._clock.now() - begin
             self._metrics.saved(self._took, size)
@@ -203,12 +206,16 @@ class Saving:
         except OSError as error:
             raise UnfitError(Flaw.UNREADABLE, f"cannot be read: {error.strerror}") from error
         saved = decode_saved(content, self._node)
-        return Generation(saved.generation, saved.stands, digest_of(saved.rule_set), saved.rule_set)
+        return Generation(
+            saved.generation, saved.stands, digest_of(saved.rule_set), saved.rule_set, saved.ended
+        )
 
     def _write(self, generation: Generation) -> int:
         """How many bytes were written. Raises NotSavedError."""
         try:
-            content = encode_saved(SnapshotMessage(generation.number, generation.stands, generation.rule_set))
+            content = encode_saved(
+                SnapshotMessage(generation.number, generation.stands, generation.rule_set, generation.ended)
+            )
             with self._place.made() as disk:
                 replace_file(disk, NAME, content)
         except Refused as refused:
@@ -220,3 +227,7 @@ class Saving:
                 TROUBLES.get(error.errno, DiskTrouble.OTHER), error.strerror or type(error).__name__
             ) from error
         return len(content)
+
+
+def _content(generation: Generation) -> Content:
+    return generation.digest, generation.stands, generation.ended

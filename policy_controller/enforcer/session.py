@@ -35,7 +35,8 @@ from policy_controller.wire.refused import Refused
 class Generation:
     """A whole state, as a stream brought it; the digest is of its rule set.
 
-    `ended`: addresses that are no longer those of the pods they belonged to in the state before.
+    `ended`: addresses that are no longer those of the pods they belonged to in the state before; of one that is saved, those
+    whose connections must still end.
     """
 
     number: int
@@ -71,8 +72,8 @@ class Session:
     def __init__(self, node: str) -> None:
         self._node = node
         self._in_force: Generation | None = None
-        self._stood = Stands()
-        """What the latest known of all that was ever in force here stands for."""
+        self._latest: Generation | None = None
+        """The latest of which is known that it was in force here. It stands for the latest of all that ever was."""
         self._found_pods = False
         self._received = 0
         self._applied = 0
@@ -101,18 +102,19 @@ class Session:
         """An earlier enforcer's tables were adopted, and they hold pods."""
         self._found_pods = True
 
-    def stood_for(self, stands: Stands) -> None:
-        """Something that stands for this was in force here before this enforcer: nothing older may be."""
-        self._stood = stands
+    def was_in_force(self, saved: Generation) -> None:
+        """What was in force here before this enforcer, and what is now may be later: nothing older may be."""
+        self._latest = saved
 
     def resume(self, saved: Generation) -> None:
         """The kernel holds what was in force before this enforcer, as it was saved."""
-        self._in_force, self._stood = saved, saved.stands
+        self._in_force = self._latest = saved
 
     def begin_stream(self) -> Hello:
         """A stream begins: its generations count from 1. What this end says first."""
         self.end_stream()
-        held = self._in_force
+        # Also where what is in force is later still: the operator tells what has ended since.
+        held = self._latest
         in_force = InForce(held.number, held.digest, held.stands) if held is not None else None
         return Hello(self._node, in_force)
 
@@ -140,7 +142,8 @@ class Session:
 
     def commit(self, generation: Generation) -> Ack:
         """The kernel has committed what `judge` returned."""
-        self._in_force, self._stood = generation, generation.stands
+        generation = replace(generation, stands=generation.stands.after(self._stood))
+        self._in_force = self._latest = generation
         self._applied, self._refused = generation.number, None
         return Ack(generation.number, generation.digest)
 
@@ -156,15 +159,20 @@ class Session:
         self._refused = Nack(generation, cause, refused.object, refused.reason, self._applied)
         return self._refused
 
+    @property
+    def _stood(self) -> Stands:
+        """What the latest known of all that was ever in force here stands for."""
+        return Stands() if self._latest is None else self._latest.stands
+
     def _of_snapshot(self, message: SnapshotMessage) -> Generation:
         if message.rule_set.node != self._node:
             raise NotAcceptedError(
                 NackCause.INVALID, "node", f"the rule set is of {message.rule_set.node}, this is {self._node}"
             )
         ended = message.ended
-        if self._in_force is not None:
+        if self._latest is not None:
             # The operator may be another than before: what the node itself can tell, it adds.
-            ended |= ended_between(self._in_force.rule_set, message.rule_set)
+            ended |= ended_between(self._latest.rule_set, message.rule_set)
         digest = digest_of(message.rule_set)
         return Generation(message.generation, message.stands, digest, message.rule_set, ended)
 

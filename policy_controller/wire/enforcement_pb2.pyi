@@ -253,7 +253,7 @@ class Hello(_message.Message):
     node: _builtins.str
     @_builtins.property
     def in_force(self) -> Global___InForce:
-        """Absent: this enforcer has applied nothing since it started, and does not know of what it found in the kernel."""
+        """Absent: this enforcer knows of nothing that ever was in force on the node."""
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -340,6 +340,10 @@ Global___Tampered: _TypeAlias = Tampered  # noqa: Y015
 
 @_typing.final
 class InForce(_message.Message):
+    """The latest of which the node knows that it was in force there. What is in force may be later still, where an enforcer was
+    killed before it saved it: so a snapshot follows, whatever the digest is.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
@@ -350,7 +354,9 @@ class InForce(_message.Message):
     digest: _builtins.bytes
     """16 bytes, big-endian."""
     @_builtins.property
-    def stands(self) -> Global___Stands: ...
+    def stands(self) -> Global___Stands:
+        """The latest of all that was in force until then, kind by kind."""
+
     def __init__(
         self,
         *,

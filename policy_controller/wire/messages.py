@@ -39,10 +39,23 @@ class Stands:
         )
         return any(0 < mine < theirs for mine, theirs in pairs)
 
+    def after(self, before: "Stands") -> "Stands":
+        """The later of both, kind by kind: a state that does not say how late it is makes nobody forget the one before."""
+        return Stands(
+            pods=max(self.pods, before.pods),
+            namespaces=max(self.namespaces, before.namespaces),
+            policies=max(self.policies, before.policies),
+            settings=max(self.settings, before.settings),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What a node enforces as it says hello; the generation is of the stream that brought it, perhaps to an earlier enforcer."""
+    """The latest of which a node knows that it was in force there; what is in force may be later still.
+
+    The generation is of the stream that brought it, perhaps to an earlier enforcer. `stands`: the latest of all that was in
+    force until then.
+    """
 
     generation: int
     digest: int
@@ -51,7 +64,7 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A node introduces itself. `in_force` None: it has applied nothing since it started, nor does it know what was before."""
+    """A node introduces itself. `in_force` None: it knows of nothing that ever was in force there."""
 
     node: str
     in_force: InForce | None = None

@@ -6,7 +6,7 @@ Knows the frame, and that what is in it must be as legal as what the network bri
     4 bytes   version of the frame, big-endian
     8 bytes   length of the message, big-endian
     32 bytes  SHA-256 of all the other bytes
-    the rest  OperatorMessage with a snapshot (enforcement.proto)
+    the rest  OperatorMessage with a snapshot (enforcement.proto); its `ended`: addresses whose connections must still end
 """
 
 import enum

@@ -102,7 +102,8 @@ async def test_what_a_kill_kept_from_the_file_the_kernel_knows(host: Host) -> No
         assert saved.rule_set == WEB_ISOLATED
         with host.running():
             stream, hello = await operator.next_stream()
-            assert hello == Hello(NODE)
+            # The latest that it knows of.
+            assert hello == Hello(NODE, InForce(1, digest_of(WEB_ISOLATED), STANDS))
             assert host.tables() == untold(WEB_CHANGED, BASE)
             # Older than the file, and so than what is in force; what lies in between nobody can tell.
             assert isinstance(await stream.say(SnapshotMessage(1, Stands(10, 9, 10), NOBODY_ISOLATED)), Nack)

@@ -181,8 +181,10 @@ async def test_a_kernel_that_holds_something_else_is_later_than_the_file_and_sta
     async with started(nft, saved(file, Stands(8, 8, 8))) as node:
         assert nft.tables() == untold(WEB_ISOLATED, BASE)
         assert node.session.knowledge is Knowledge.STALE
-        # Whose addresses these are nobody knows, so nothing is claimed.
-        assert node.enforcement.begin_stream() == Hello(NODE)
+        # The latest that is known: the operator tells what has ended since then. No delta can be based on it.
+        assert node.session.in_force is None
+        hello = Hello(NODE, InForce(5, digest_of(file), Stands(8, 8, 8)))
+        assert node.enforcement.begin_stream() == hello
         assert isinstance(await node.hear(1, STANDS, WEB_CHANGED), Ack)
         assert nft.tables() == render(WEB_CHANGED, BASE)
 
@@ -230,7 +232,8 @@ async def test_what_the_kernel_does_not_take_again_counts_as_not_there_but_for_w
         assert node.session.knowledge is Knowledge.NOTHING
         assert b'policy_enforcer_saved_refused_total{reason="kernel"} 1.0\n' in node.metrics.text()
         nft.refuses = None
-        node.enforcement.begin_stream()
+        hello = Hello(NODE, InForce(5, digest_of(WEB_ISOLATED), STANDS))
+        assert node.enforcement.begin_stream() == hello
         assert isinstance(await node.hear(1, EARLIER, NOBODY_ISOLATED), Nack)
         assert isinstance(await node.hear(2, LATER, WEB_CHANGED), Ack)
 

@@ -174,11 +174,38 @@ def test_a_session_that_is_resumed_says_what_it_holds_and_does_not_go_back() -> 
     assert session.commit(session.judge(later)) == Ack(9, digest_of(NOBODY_ISOLATED))
 
 
-def test_a_session_that_knows_only_what_something_stood_for_claims_nothing_and_does_not_go_back() -> None:
+def test_a_session_that_knows_only_what_was_in_force_before_says_that_and_takes_a_snapshot_that_is_not_older() -> (
+    None
+):
     session = Session(NODE)
-    session.stood_for(STANDS)
+    session.was_in_force(Generation(7, STANDS, digest_of(WEB_ISOLATED), WEB_ISOLATED))
+    assert session.in_force is None
     assert session.knowledge is Knowledge.NOTHING
-    assert session.begin_stream() == Hello(NODE)
+    # What ended since then the operator can tell by it, though what is in force may be later.
+    assert session.begin_stream() == Hello(NODE, InForce(7, digest_of(WEB_ISOLATED), STANDS))
+    with pytest.raises(NotAcceptedError, match="base_generation: is 7, 0 is in force"):
+        session.judge(replace(GOOD, base_generation=7, generation=8))
     with pytest.raises(NotAcceptedError, match="which was in force"):
-        session.judge(SnapshotMessage(1, Stands(9, 10, 10), NOBODY_ISOLATED))
-    assert session.judge(SnapshotMessage(2, STANDS, NOBODY_ISOLATED)).rule_set == NOBODY_ISOLATED
+        session.judge(SnapshotMessage(9, Stands(9, 10, 10), NOBODY_ISOLATED))
+    # The operator may be another than before, and not know.
+    assert session.judge(SnapshotMessage(10, STANDS, WEB_CHANGED)).ended == frozenset(
+        map(ip_address, TWO.split())
+    )
+
+
+@pytest.mark.parametrize("kind", ["pods", "namespaces", "policies", "settings"])
+def test_a_state_that_does_not_say_how_late_it_is_makes_a_node_forget_nothing(kind: str) -> None:
+    stands = Stands(100, 100, 100, 100)
+    session = Session(NODE)
+    session.begin_stream()
+    session.commit(session.judge(SnapshotMessage(1, stands, WEB_ISOLATED)))
+    untold = replace(stands, **{kind: 0})
+    session.commit(session.judge(SnapshotMessage(2, untold, WEB_CHANGED)))
+    assert session.in_force is not None
+    assert session.in_force.stands == stands
+    assert session.begin_stream() == Hello(NODE, InForce(2, digest_of(WEB_CHANGED), stands))
+    with pytest.raises(NotAcceptedError) as caught:
+        session.judge(SnapshotMessage(1, replace(stands, **{kind: 50}), NOBODY_ISOLATED))
+    assert caught.value.cause is NackCause.OLDER
+    session.commit(session.judge(SnapshotMessage(2, replace(stands, **{kind: 150}), NOBODY_ISOLATED)))
+    assert session.in_force.stands == replace(stands, **{kind: 150})

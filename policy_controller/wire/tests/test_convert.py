@@ -128,6 +128,10 @@ def test_a_state_is_behind_when_any_kind_known_on_both_sides_is_older() -> None:
         assert mine.is_behind(theirs) is behind, (mine, theirs)
 
 
+def test_of_two_states_the_later_counts_kind_by_kind() -> None:
+    assert Stands(0, 2, 3, 9).after(Stands(5, 1, 4, 0)) == Stands(5, 2, 4, 9)
+
+
 def test_a_message_too_large_to_arrive_is_not_sent() -> None:
     message = SnapshotMessage(1, STANDS, RuleSet.of("node-1"))
     size = encode_operator(message).ByteSize()
