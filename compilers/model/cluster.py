@@ -16,6 +16,7 @@ from compilers.model.settings import DEFAULTS, ClusterSettings, ExistingConnecti
 from compilers.model.words import Address
 
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
+OS_LABEL: Final = "kubernetes.io/os"
 
 
 class Phase(enum.Enum):
@@ -43,6 +44,13 @@ class Ending(enum.Enum):
 
     NO = "no"
     TERMINATING = "terminating"
+
+
+class OperatingSystem(enum.Enum):
+    """What a node runs: Linux, whose kernels have nftables, or anything else."""
+
+    LINUX = "linux"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,10 +133,11 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A core/v1 Node with every address it reports."""
+    """A core/v1 Node with every address it reports, and what it runs."""
 
     name: str
     addresses: tuple[Address, ...] = ()
+    system: OperatingSystem = OperatingSystem.LINUX
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,13 @@ class Cluster:
         for node in self.nodes.values():
             nodes.update(dict.fromkeys(node.addresses, node.name))
         return nodes
+
+    @cached_property
+    def other_nodes(self) -> frozenset[str]:
+        """Nodes that run something else than Linux. Nothing is enforced there; their pods are peers as all others."""
+        return frozenset(
+            node.name for node in self.nodes.values() if node.system is not OperatingSystem.LINUX
+        )
 
     def addresses_of(self, pod: Pod) -> tuple[Address, ...]:
         """The addresses that the pod owns: those it reports less those that belong to another pod."""

@@ -10,9 +10,11 @@ from typing import Final
 
 from compilers.model.cluster import (
     DEFAULT_ACCOUNT,
+    OS_LABEL,
     Ending,
     Namespace,
     Node,
+    OperatingSystem,
     Phase,
     Pod,
     PodNetwork,
@@ -61,14 +63,15 @@ def parse_namespace(tree: object, origin: Origin, positions: Positions = _NOWHER
 
 
 def parse_node(tree: object, origin: Origin, positions: Positions = _NOWHERE) -> Parsed[Node]:
-    """The node with its internal and external addresses. Never raises."""
+    """The node with its internal and external addresses, and what it runs. Never raises."""
     findings, identity = identify(tree, NODE, origin, positions)
     node = None
     if identity is not None:
         status = identity.top.at("status")
         status.fields()
         addresses = [_read_node_address(item) for item in status.at("addresses").items()]
-        node = Node(identity.name, _in_order(addresses))
+        system = _read_system(identity.top.at("metadata").at("labels"))
+        node = Node(identity.name, _in_order(addresses), system)
     return Parsed(node, tuple(findings.faults), tuple(findings.warnings))
 
 
@@ -108,6 +111,16 @@ def _read_existing_connections(metadata: Field) -> ExistingConnections | None:
             f"{quoted(text)} must be {' or '.join(words)}: until then what is set for the cluster holds"
         )
     return words.get(text or "")
+
+
+def _read_system(labels: Field) -> OperatingSystem:
+    labels.fields()
+    text = labels.at(OS_LABEL).text()
+    if text is None:
+        # Kubelets label their nodes so since Kubernetes 1.14. Taken for another system, a node would be waited for by nobody.
+        return OperatingSystem.LINUX
+    # Kubernetes, "Well-Known Labels, Annotations and Taints": "the kubelet populates this with runtime.GOOS as defined by Go".
+    return OperatingSystem.LINUX if text == OperatingSystem.LINUX.value else OperatingSystem.OTHER
 
 
 def _read_node_name(field: Field) -> str | None:

@@ -49,6 +49,8 @@ class ClusterSettingsSource:
         self._clock = clock
         self._shown = 0
         """The version of the ConfigMap that was shown last; 0: none was."""
+        self._chosen = False
+        """Whether what is in force was chosen: by a ConfigMap that is understood, or by there being none."""
         self._unread: Trouble | None = None
         self._invalid: Trouble | None = None
         self.failures = 0
@@ -117,7 +119,7 @@ class ClusterSettingsSource:
         parsed = parse_settings(tree, Origin.API)
         if parsed.value is None:
             invalid = Trouble(
-                f"ConfigMap {CONFIG_MAP} is not understood: {self._stays()}.",
+                f"ConfigMap {CONFIG_MAP} {self._not_understood()}.",
                 "; ".join(f"{fault.where}: {fault.reason}" for fault in parsed.faults),
             )
             if invalid != self._invalid:
@@ -130,11 +132,23 @@ class ClusterSettingsSource:
     def _settle(self, settings: ClusterSettings, version: int) -> None:
         before = self._store.settings
         if settings != before or not self.known.is_set():
-            told = f"enforcement {settings.enforcement.value}, existingConnections {settings.existing_connections.value}"
             level = logging.WARNING if settings.enforcement is not before.enforcement else logging.INFO
-            log.log(level, "settings of the cluster: %s", told)
+            log.log(level, "settings of the cluster: %s", _words(settings))
+        self._chosen = True
         self._store.settle(settings, version)
+
+    def _not_understood(self) -> str:
+        if self._chosen:
+            return f"is not understood: {self._stays()}"
+        # Nobody remembers what it held before this operator began; what is not known closes.
+        return f"is invalid since the start: defaults hold ({_words(self._store.settings)})"
 
     def _stays(self) -> str:
         held = self._store.settings
         return f"enforcement {held.enforcement.value} stays in force"
+
+
+def _words(settings: ClusterSettings) -> str:
+    return (
+        f"enforcement {settings.enforcement.value}, existingConnections {settings.existing_connections.value}"
+    )

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 KNOCK_SECONDS: Final = 30.0
 """Between two knocks."""
 ANSWER_SECONDS: Final = 10.0
+FLOOD_EACH_SECOND: Final = 100.0
+"""Handshakes with others that a door may begin without being too busy for one more: a core does some ten times as many.
+Of a door that begins fewer and answers nobody, none of these has an end either, as far as anybody can tell."""
 OWN_WANT: Final = frozenset({errno.EMFILE, errno.ENFILE})
 """Whoever knocks has no descriptor for it: nothing is known of who would answer."""
 NEAR: Final = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}  # noqa: S104 - addresses that stand for all of them
@@ -28,7 +31,8 @@ NEAR: Final = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}  # noqa: S104 - addres
 class Doorbell:
     """Of one operator. Use from one event loop.
 
-    `handshakes`: how many the door has begun, with anybody. A door that begins others meanwhile is busy, and not stuck.
+    `handshakes`: how many the door has begun, with anybody; of their ends gRPC does not tell. A door in a flood of them is
+    busy, and not stuck.
     """
 
     def __init__(self, clock: Clock, handshakes: Callable[[], int]) -> None:
@@ -47,27 +51,30 @@ class Doorbell:
         """Knock there again and again. Ends only by cancellation."""
         near = HostPort(NEAR.get(address.host, address.host), address.port)
         while True:
+            # Counted from before the pause: a knock that is refused at once sees nothing of a flood.
+            since, before = self._clock.now(), self._handshakes()
             await self._clock.sleep(KNOCK_SECONDS)
-            began, before = self._clock.now(), self._handshakes()
+            began = self._clock.now()
             try:
                 await within(self._clock, ANSWER_SECONDS, _knock(near))
             except Exception as fault:  # noqa: BLE001 - whatever it is, nobody answers
-                # One may be this knock's own.
-                if self._handshakes() > before + 1:
-                    # A door that stopped after its last sign of life is known by the next knock.
-                    self._unanswered_since = None
-                    continue
-                if isinstance(fault, OSError) and fault.errno in OWN_WANT:
-                    continue
-                # Who was never heard may be somewhere else than here: a machine whose loopback does not lead to it.
-                if self._unanswered_since is None and self.answered:
-                    self._unanswered_since = began
-                    log.warning(
-                        "a connection to %s, where nodes are served, is not answered: %r", near, fault
-                    )
+                self._unheard(near, began, fault, self._handshakes() - before, self._clock.now() - since)
             else:
                 self._unanswered_since = None
                 self.answered += 1
+
+    def _unheard(self, door: HostPort, began: float, fault: Exception, begun: int, seconds: float) -> None:
+        """A knock was not answered; so many handshakes were begun in so many seconds, of which one may be its own."""
+        if begun > FLOOD_EACH_SECOND * seconds:
+            # A door that stopped after the flood is known by the next knock.
+            self._unanswered_since = None
+            return
+        if isinstance(fault, OSError) and fault.errno in OWN_WANT:
+            return
+        # Who was never heard may be somewhere else than here: a machine whose loopback does not lead to it.
+        if self._unanswered_since is None and self.answered:
+            self._unanswered_since = began
+            log.warning("a connection to %s, where nodes are served, is not answered: %r", door, fault)
 
 
 async def _knock(address: HostPort) -> None:

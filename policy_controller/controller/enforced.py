@@ -5,7 +5,8 @@ nothing else: a node without a stream may still enforce all of it, but nobody ca
 
 A policy is in force on a node when what the node last acknowledged agrees with what it should have, in everything that is
 about pods this policy isolates there (their gates, and every set that these refer to), and that was compiled from the
-policy as it is now. A node is counted when it has such a pod, or still holds an earlier version of the policy.
+policy as it is now. A node is counted when it has such a pod, or still holds an earlier version of the policy. A node on
+which no enforcer can be is no node to wait for: it is counted apart.
 """
 
 import enum
@@ -32,7 +33,7 @@ class Stage(enum.Enum):
     ENFORCED = "enforced"
     """In force on every node that has pods it isolates."""
     UNUSED = "unused"
-    """It isolates no pod of the cluster."""
+    """It isolates no pod of a node that could enforce it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,7 +48,8 @@ class Behind:
 class Standing:
     """Of one policy: how many nodes are counted, on how many it is in force, and which are behind, sorted.
 
-    `since`: when the last of them was first known to hold it; None unless it is in force on all.
+    `since`: when the last of them was first known to hold it; None unless it is in force on all. `others`: how many nodes
+    more have pods that it selects, and isolate none.
     """
 
     stage: Stage
@@ -55,6 +57,7 @@ class Standing:
     enforced_on: int = 0
     since: datetime | None = None
     behind: tuple[Behind, ...] = ()
+    others: int = 0
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class Picture:
     """One moment of the operator. `compiler` is of the state of `revision`, None where nothing compiles or did yet.
 
     `shut`: by node, policies whose pods are closed there for want of room. `closed`: policies that close pods by what is
-    wrong with them.
+    wrong with them. `others`: nodes that run something else than Linux, and so have no enforcer.
     """
 
     written: Mapping[ObjectRef, Written]
@@ -71,6 +74,7 @@ class Picture:
     nodes: Mapping[str, tuple[SessionStatus, Moments]]
     shut: Mapping[str, frozenset[ObjectRef]]
     closed: frozenset[ObjectRef]
+    others: frozenset[str] = frozenset()
     _lagging: Mapping[ObjectRef, frozenset[str]] = field(init=False)
     """The nodes that hold something else of a policy than they should."""
 
@@ -80,6 +84,8 @@ class Picture:
             for policy in lagging(status):
                 found.setdefault(policy, set()).add(name)
         self._lagging = {policy: frozenset(names) for policy, names in found.items()}
+        # Whoever has a stream enforces, whatever its labels say.
+        self.others = self.others.difference(self.nodes)
 
     def standing(self, policy: ObjectRef) -> Standing:
         """Of a policy that there is. Raises KeyError for another."""
@@ -87,7 +93,8 @@ class Picture:
         told = None if self.compiler is None else self.compiler.nodes_of(policy)
         if told is None or written.revision > self.revision:
             return Standing(Stage.CLOSED if policy in self.closed else Stage.WAITING)
-        names = sorted({*told, *self._lagging.get(policy, ())})
+        there = {*told, *self._lagging.get(policy, ())}
+        names = sorted(there - self.others)
         behind = tuple(self._found_behind(names, policy))
         return Standing(
             self._stage(policy, names, behind),
@@ -95,6 +102,7 @@ class Picture:
             len(names) - len(behind),
             None if behind else self._since(names, written.revision),
             behind,
+            len(there & self.others),
         )
 
     def _stage(self, policy: ObjectRef, names: list[str], behind: tuple[Behind, ...]) -> Stage:

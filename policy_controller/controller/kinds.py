@@ -26,7 +26,7 @@ class Kind(enum.Enum):
 
 
 DECIDING: Final = frozenset({Kind.POLICY, Kind.POD, Kind.NAMESPACE})
-"""Kinds that rule sets are made of. Nodes are only told of in the status."""
+"""Kinds that rule sets are made of. Nodes are only told of in the status: not to know them makes nobody unready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,8 +207,12 @@ class Operator:
     def warnings(self) -> list[Trouble]:
         """What somebody should mend or know of, though nodes are served; see health.Subject."""
         version = self.version.warning
-        choices = unread_choices(self.store)
-        return [*self.cluster_settings.warnings, *choices, *([] if version is None else [Trouble(version)])]
+        return [
+            *self.cluster_settings.warnings,
+            *self.relister.warnings(),
+            *unread_choices(self.store),
+            *([] if version is None else [Trouble(version)]),
+        ]
 
     def _unwatched(self) -> list[Trouble]:
         found: list[Trouble] = []
@@ -240,7 +244,8 @@ class Operator:
         )
 
         def document() -> dict[str, Any]:
-            return status_document(cluster, Picture(written, *moment, closed), told, condition, question)
+            picture = Picture(written, *moment, closed, cluster.other_nodes)
+            return status_document(cluster, picture, told, condition, question)
 
         # Thousands of policies on hundreds of nodes take a second, which others want as well.
         return await asyncio.to_thread(document)

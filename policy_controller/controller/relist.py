@@ -95,12 +95,16 @@ class Relister:
         return self.age(kind) > OVERDUE_INTERVALS * self._interval
 
     def complaints(self) -> list[Trouble]:
-        """One for each kind that is overdue, or that decides and was never listed; with the last error."""
+        """One for each kind that decides and is overdue or was never listed; with the last error."""
         return [
             self._complaint(kind)
             for kind in Kind
-            if self.overdue(kind) or (kind in DECIDING and kind not in self._listed_at)
+            if kind in DECIDING and (self.overdue(kind) or kind not in self._listed_at)
         ]
+
+    def warnings(self) -> list[Trouble]:
+        """The same for each kind that is overdue and decides nothing: nodes are served the cluster's state without it."""
+        return [self._complaint(kind) for kind in Kind if kind not in DECIDING and self.overdue(kind)]
 
     def stuck(self) -> tuple[Kind, ...]:
         """Kinds whose LISTs do not go on, neither by an answer nor by a failure. An API server that is away is no reason."""

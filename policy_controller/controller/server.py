@@ -201,13 +201,12 @@ class EnforcementServer(EnforcementServicer):
                 Reason.MALFORMED_TOKEN, f"the call's headers have more than {channel.HEADER_BYTES} bytes"
             )
         token = token_in(said)
-        address = _peer(context).rpartition(":")[0]
-        node = await self._reviewer.identify(token, address)
+        node = await self._reviewer.identify(token, _peer(context).rpartition(":")[0])
         if not self._streams_of[node].allows():
             self._reviewer.hits.note(Bound.STREAMS)
             words = f"node {node} opens more than {STREAMS_EACH_SECOND:g} streams a second"
             raise Unwelcome(Reason.TOO_MANY, words)
-        return Caller(self._reviewer, token, node, address, self._clock)
+        return Caller(self._reviewer, token, node, self._clock)
 
     async def _hello(self, requests: Requests) -> Hello:
         try:

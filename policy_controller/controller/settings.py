@@ -13,7 +13,7 @@ from policy_controller.controller.bounds import MOST_CONNECTIONS, MOST_REVIEWS
 from policy_controller.controller.health import admin_address
 from policy_controller.logs import LogFormat, LogLevel
 from policy_controller.settings import kinds, shared
-from policy_controller.settings.table import Table, optional, setting
+from policy_controller.settings.table import Table, optional, setting, up_to
 from policy_controller.wire.channel import HostPort
 
 
@@ -76,40 +76,32 @@ class Settings:
         "Tokens that the API server is asked about at a time; others wait.",
         str(MOST_REVIEWS),
     )
-    max_pod_policies: int = setting(
-        kinds.whole("POLICIES", 1, CLASS.policies),
+    max_pod_policies: int = up_to(
+        CLASS.policies,
+        "POLICIES",
         "Policies that may select one pod in one direction; of more, that direction of the pod admits nothing.",
-        str(CLASS.policies),
     )
-    max_pod_rules: int = setting(
-        kinds.whole("RULES", 1, CLASS.rules),
-        "Rules that these policies may have together; beyond, as above.",
-        str(CLASS.rules),
+    max_pod_rules: int = up_to(
+        CLASS.rules, "RULES", "Rules that these policies may have together; beyond, as above."
     )
-    max_node_policies: int = setting(
-        kinds.whole("POLICIES", 1, NODE.policies),
+    max_node_policies: int = up_to(
+        NODE.policies,
+        "POLICIES",
         "Policies of all pods of a node, each counted for every kind of pods it selects; beyond, what takes up most admits nothing.",
-        str(NODE.policies),
     )
-    max_node_rules: int = setting(
-        kinds.whole("RULES", 1, NODE.rules),
-        "Rules of all pods of a node together; beyond, as above.",
-        str(NODE.rules),
+    max_node_rules: int = up_to(
+        NODE.rules, "RULES", "Rules of all pods of a node together; beyond, as above."
     )
-    max_node_sets: int = setting(
-        kinds.whole("SETS", 1, NODE.sets),
+    max_node_sets: int = up_to(
+        NODE.sets,
+        "SETS",
         "Different selectors, blocks and port names of all pods of a node; beyond, as above.",
-        str(NODE.sets),
     )
-    max_node_addresses: int = setting(
-        kinds.whole("ADDRESSES", 1, NODE.elements),
-        "Addresses of all peers of a node; beyond, as above.",
-        str(NODE.elements),
+    max_node_addresses: int = up_to(
+        NODE.elements, "ADDRESSES", "Addresses of all peers of a node; beyond, as above."
     )
-    max_node_ranges: int = setting(
-        kinds.whole("RANGES", 1, NODE.ranges),
-        "Ranges of addresses in ipBlocks of a node; beyond, as above.",
-        str(NODE.ranges),
+    max_node_ranges: int = up_to(
+        NODE.ranges, "RANGES", "Ranges of addresses in ipBlocks of a node; beyond, as above."
     )
     log_format: LogFormat = shared.log_format()
     log_level: LogLevel = shared.log_level()

@@ -65,9 +65,10 @@ def status_document(
 ) -> dict[str, Any]:
     """Nodes that exist or are connected, and the policies asked about, by name; of many those that are not well.
 
-    Who asks about policies by name, asks again and again: nodes are then counted and not listed.
+    Who asks about policies by name, asks again and again: nodes are then counted and not listed. Nodes that can have no
+    enforcer are counted apart, where there are any.
     """
-    names = {*cluster.nodes, *picture.nodes}
+    names = {*cluster.nodes, *picture.nodes} - picture.others
     nodes = [_node(name, picture) for name in names]
     nodes.sort(key=lambda node: (node["connected"] and node["current"], node["name"]))
     listed = [] if question.policies else nodes[:MOST_NODES]
@@ -91,6 +92,7 @@ def status_document(
         "nodeCount": len(nodes),
         "currentCount": sum(node["connected"] and node["current"] for node in nodes),
         "nodes": shown,
+        **_others("otherNodeCount", len(picture.others)),
         "policyCount": len(asked),
         "faultyCount": sum(ref in complaints for ref in asked),
         "states": {stage.value: states[stage] for stage in Stage},
@@ -107,6 +109,11 @@ ORDER: Final[Mapping[Stage, int]] = {stage: place for place, stage in enumerate(
 def text_of(moment: datetime | None) -> str | None:
     """A time of day in UTC as RFC 3339 has it, in whole seconds."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _others(name: str, count: int) -> dict[str, int]:
+    """A count of nodes that can have no enforcer; most clusters have none, and then nothing is said."""
+    return {name: count} if count else {}
 
 
 def _node(name: str, picture: Picture) -> dict[str, Any]:
@@ -155,6 +162,7 @@ def _policy(
         "state": standing.stage.value,
         "nodes": standing.nodes,
         "enforcedOn": standing.enforced_on,
+        **_others("otherNodes", standing.others),
         "since": text_of(standing.since),
         "behind": [
             {"node": behind.node, "reason": behind.reason} for behind in standing.behind[:MOST_BEHIND]

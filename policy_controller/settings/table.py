@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from policy_controller.settings.kinds import Kind, Plain
+from policy_controller.settings.kinds import Kind, Plain, whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -112,6 +112,11 @@ def setting(
 def optional(kind: Kind[T], help_: str, *, variable: str | None = None) -> T | None:
     """A field of a table that may be absent."""
     return cast("T | None", _field(Row("", kind, help_, None, variable)))
+
+
+def up_to(most: int, called: str, help_: str) -> int:
+    """A field of whole numbers from 1 to `most`, which is the default as well: it can only be made less."""
+    return setting(whole(called, 1, most), help_, str(most))
 
 
 def _field(row: Row) -> object:

@@ -129,17 +129,34 @@ async def test_whoever_asks_without_end_is_told_what_was_told_last(method: str, 
             assert answer.status == 404
 
 
-async def test_a_page_that_reads_its_query_answers_every_question_and_another_only_its_own() -> None:
+async def test_a_page_that_reads_its_query_answers_every_question_with_one_and_is_spared_without() -> None:
+    met = Counter[Met]()
+
     async def page(request: web.Request) -> web.Response:
-        return web.Response(text=request.query_string)
+        return web.Response(text=f"{request.path}?{request.query_string}")
 
     application = web.Application()
-    application.add_routes([web.get("/page", page)])
+    application.add_routes([web.get("/page", page), web.get("/other", page)])
     async with (
         asyncio.timeout(DEADLINE * 4),
-        serving(application, "127.0.0.1", 0, asked=frozenset({"/page"})) as (host, port),
+        serving(application, "127.0.0.1", 0, lambda one: met.update([one]), frozenset({"/page"})) as (
+            host,
+            port,
+        ),
         ClientSession() as client,
     ):
-        for number in range(int(ANSWERS_AT_ONCE) + 20):
-            async with client.get(f"http://{host}:{port}/page?{number}") as answer:
-                assert await answer.text() == str(number)
+
+        async def answers(question: str) -> set[str]:
+            told = set()
+            for number in range(int(ANSWERS_AT_ONCE) + 100):
+                async with client.get(f"http://{host}:{port}{question.format(number)}") as answer:
+                    told.add(await answer.text())
+            return told
+
+        assert len(await answers("/page?{}")) == int(ANSWERS_AT_ONCE) + 100
+        assert met[Met.ANSWERS] == 0
+        # What it says without a query is not what anybody was told who asked with one.
+        assert await answers("/page") == {"/page?"}
+        assert met[Met.ANSWERS] > 0
+        # A page that does not read its query says the same whatever it is asked with.
+        assert len(await answers("/other?{}")) < int(ANSWERS_AT_ONCE) + 100

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compilers.model.cluster import NAME_LABEL, Ending, Node, Phase, Pod, PodNetwork, Workload
+from compilers.model.cluster import (
+    NAME_LABEL,
+    Ending,
+    Node,
+    OperatingSystem,
+    Phase,
+    Pod,
+    PodNetwork,
+    Workload,
+)
 from compilers.model.faults import path_text
 from compilers.model.port import NamedPort
 from compilers.model.settings import EXISTING_CONNECTIONS, ExistingConnections
@@ -331,6 +340,28 @@ def test_a_node_has_the_addresses_that_packets_carry() -> None:
     parsed = parse_node(tree, Origin.API)
     assert parsed.value == Node("one.example", (FOUR, SIX))
     assert not parsed.faults
+
+
+@pytest.mark.parametrize(
+    ("labels", "system", "faults"),
+    [
+        (None, OperatingSystem.LINUX, set()),
+        ({"team": "a"}, OperatingSystem.LINUX, set()),
+        ({"kubernetes.io/os": "linux"}, OperatingSystem.LINUX, set()),
+        ({"kubernetes.io/os": "windows"}, OperatingSystem.OTHER, set()),
+        ({"kubernetes.io/os": ""}, OperatingSystem.OTHER, set()),
+        # What cannot be read names no other system: such a node is waited for.
+        ({"kubernetes.io/os": None}, OperatingSystem.LINUX, set()),
+        ({"kubernetes.io/os": 7}, OperatingSystem.LINUX, {("metadata", "labels", "kubernetes.io/os")}),
+        (["kubernetes.io/os=windows"], OperatingSystem.LINUX, {("metadata", "labels")}),
+    ],
+)
+def test_a_node_runs_what_its_label_says_and_linux_without_it(
+    labels: object, system: OperatingSystem, faults: set[tuple[str, ...]]
+) -> None:
+    parsed = parse_node({"metadata": {"name": "one", "labels": labels}}, Origin.API)
+    assert parsed.value == Node("one", (), system)
+    assert {fault.path for fault in parsed.faults} == faults
 
 
 @given(JSON, st.sampled_from(Origin))

@@ -23,9 +23,8 @@ RETRY_SECONDS: Final = 20.0
 class Caller:
     """Who a stream belongs to."""
 
-    def __init__(self, reviewer: Reviewer, token: str, node: str, address: str, clock: Clock) -> None:
+    def __init__(self, reviewer: Reviewer, token: str, node: str, clock: Clock) -> None:
         self.node = node
-        self._address = address
         self._reviewer = reviewer
         self._token = token
         self._clock = clock
@@ -68,7 +67,7 @@ class Caller:
     def _exchanged(self) -> bool:
         """Whether there is a fresh token to go by. Who offers too many keeps the one before, which is reviewed no later."""
         offered, self._offered = self._offered, None
-        if offered is None or not self._reviewer.bears_another(self._address):
+        if offered is None or not self._reviewer.bears_another(self.node):
             return False
         self._token = offered
         return True

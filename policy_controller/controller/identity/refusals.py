@@ -37,7 +37,7 @@ class Reason(enum.Enum):
     UNCHECKED = "unchecked"
     """The API server cannot be asked now."""
     TOO_MANY = "too-many"
-    """The same address has too many tokens checked, at a time or for nothing."""
+    """The same address, or the same node, has too many tokens checked, at a time or for nothing."""
 
 
 CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(

@@ -4,9 +4,13 @@ Knows how long a word holds, and which node a bound pod is on. Knows nothing of 
 
 A word is used without asking for FRESH_SECONDS. Then the API server is asked again; while it cannot be, its last word
 holds until shortly before the token expires. So nodes that come back during an outage are served.
+
+How much one caller may ask is counted by address while nobody knows who it is, and by node as long as a word holds: many
+nodes may share an address, with each other and with strangers.
 """
 
 import asyncio
+import contextlib
 import enum
 import hashlib
 import logging
@@ -38,7 +42,7 @@ UNREADABLE_SECONDS: Final = FRESH_SECONDS
 MOST_REMEMBERED: Final = 16_384
 """Words; the oldest go."""
 MOST_AT_ONCE: Final = 4
-"""Tokens of one address that are checked at a time; a node has one enforcer."""
+"""Tokens of one caller that are checked at a time; a node has one enforcer."""
 MOST_WAITING: Final = 4_096
 """Tokens that wait while as many are being checked as may be; more are not checked. Every node of a cluster may come at once."""
 
@@ -73,6 +77,17 @@ class Enforcers:
 
 
 @dataclass(frozen=True, slots=True)
+class _Counted:
+    """Who is counted: an address or a node, by the bound of its sort."""
+
+    bound: Bound
+    name: str
+
+    def __str__(self) -> str:
+        return f"node {self.name}" if self.bound is Bound.TOKENS_OF_NODE else "this address"
+
+
+@dataclass(frozen=True, slots=True)
 class _Word:
     claims: Claims
     said_at: float
@@ -98,15 +113,18 @@ class Reviewer:
         self._clock = clock
         self._today = today
         self._words: dict[bytes, _Word] = {}
-        self._at_once: Counter[str] = Counter()
+        self._at_once: Counter[_Counted] = Counter()
         self._asking = asyncio.Semaphore(at_once)
         self._most = at_once + MOST_WAITING
         self._checked = 0
         """Tokens that are being checked or wait for it."""
         self._patience = Patience(clock)
+        """With addresses."""
+        self._offers = Patience(clock)
+        """By node: tokens that open streams offered."""
         self.hits: Final = Hits(PREFIX, Bound)
         """How often callers met a bound, here and on their streams."""
-        self.hits.read(Bound.REMEMBERED_REFUSALS, lambda: self._patience.forgotten)
+        self.hits.read(Bound.REMEMBERED_REFUSALS, lambda: self._patience.forgotten + self._offers.forgotten)
         self._restraint = Restraint(clock.now)
         self.outcomes: Counter[Outcome] = Counter()
 
@@ -115,36 +133,30 @@ class Reviewer:
         word = self._words.get(_name(token))
         if word is not None and self._clock.now() < min(word.said_at + FRESH_SECONDS, word.until):
             return self._node(word.claims)
-        if self._at_once[address] >= MOST_AT_ONCE:
-            self.hits.note(Bound.TOKENS_OF_ADDRESS)
-            raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of this address are being checked")
-        if self._checked >= self._most:
-            self.hits.note(Bound.TOKENS)
-            raise Unwelcome(Reason.TOO_MANY, f"{self._most} tokens are being checked or wait for it")
-        if self._patience.is_exhausted(address):
-            words = f"the API server was asked for this address {MOST} times within {WHILE_SECONDS:.0f} s for nothing"
-            self.hits.note(Bound.TOKENS_OF_ADDRESS)
-            raise Unwelcome(Reason.TOO_MANY, words)
-        self._at_once[address] += 1
+        counted = self._counted(word, address)
+        self._check(counted)
+        self._at_once[counted] += 1
         self._checked += 1
         try:
             return await self._asked(token, word)
         except Unwelcome as unwelcome:
             if unwelcome.reason not in PASSING:
+                # Whoever is refused is nobody who is known, whatever was said of the token before.
                 self._patience.note(address)
             raise
         finally:
             self._checked -= 1
-            self._at_once[address] -= 1
-            if not self._at_once[address]:
-                # A counter keeps what it once counted, and there are many addresses.
-                del self._at_once[address]
+            self._at_once[counted] -= 1
+            if not self._at_once[counted]:
+                # A counter keeps what it once counted, and there are many callers.
+                del self._at_once[counted]
 
-    def bears_another(self, address: str) -> bool:
-        """Whether one more token that an open stream offers may be reviewed; it counts. An honest node has one an hour."""
-        if self._patience.is_exhausted(address):
+    def bears_another(self, node: str) -> bool:
+        """Whether one more token that a node's open stream offers may be reviewed; it counts. An honest node has one an hour."""
+        if self._offers.is_exhausted(node):
+            self.hits.note(Bound.TOKENS_OF_NODE)
             return False
-        self._patience.note(address)
+        self._offers.note(node)
         return True
 
     async def review(self, token: str) -> str:
@@ -163,6 +175,26 @@ class Reviewer:
         """How long the API server's word on the token is still used without asking; 0 when there is none."""
         word = self._words.get(_name(token))
         return 0.0 if word is None else max(0.0, word.said_at + FRESH_SECONDS - self._clock.now())
+
+    def _counted(self, word: _Word | None, address: str) -> _Counted:
+        if word is not None and self._clock.now() < word.until:
+            # Whoever bears a token that the API server knew is of its node; of any other nobody knows who sends it.
+            with contextlib.suppress(Unwelcome):
+                return _Counted(Bound.TOKENS_OF_NODE, self._node(word.claims))
+        return _Counted(Bound.TOKENS_OF_ADDRESS, address)
+
+    def _check(self, counted: _Counted) -> None:
+        """Raises Unwelcome while there is too much of one caller, or of all."""
+        if self._at_once[counted] >= MOST_AT_ONCE:
+            self.hits.note(counted.bound)
+            raise Unwelcome(Reason.TOO_MANY, f"{MOST_AT_ONCE} tokens of {counted} are being checked")
+        if self._checked >= self._most:
+            self.hits.note(Bound.TOKENS)
+            raise Unwelcome(Reason.TOO_MANY, f"{self._most} tokens are being checked or wait for it")
+        if counted.bound is Bound.TOKENS_OF_ADDRESS and self._patience.is_exhausted(counted.name):
+            words = f"the API server was asked for this address {MOST} times within {WHILE_SECONDS:.0f} s for nothing"
+            self.hits.note(Bound.TOKENS_OF_ADDRESS)
+            raise Unwelcome(Reason.TOO_MANY, words)
 
     async def _asked(self, token: str, word: _Word | None) -> str:
         try:

@@ -47,12 +47,19 @@ def namespace(name: str, *, labels: dict[str, str] | None = None, version: int =
     }
 
 
-def node(name: str, *, address: str = "192.0.2.1", version: int = 0, uid: str = "") -> Tree:
+def node(
+    name: str,
+    *,
+    address: str = "192.0.2.1",
+    labels: dict[str, str] | None = None,
+    version: int = 0,
+    uid: str = "",
+) -> Tree:
     """A node with one address."""
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": metadata(name, "", version, uid, None),
+        "metadata": metadata(name, "", version, uid, labels),
         "status": {"addresses": [{"type": "InternalIP", "address": address}]},
     }
 

@@ -131,13 +131,52 @@ async def test_what_is_not_understood_changes_nothing_and_is_told(
         assert (one.store.settings, one.warned(), one.source.invalid) == (DEFAULTS, "", False)
 
 
-async def test_an_operator_that_starts_with_what_is_not_understood_enforces() -> None:
+SINCE_THE_START = (
+    "ConfigMap policy-controller is invalid since the start: "
+    "defaults hold (enforcement enforced, existingConnections keep)."
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"enforcement": "of"}, 'data.enforcement: "of" is no value of enforcement'),
+        ({"enforcement": "off", "existingConnections": "drop"}, "data.existingConnections: "),
+        ({"enforcement": "off", "enforcment": "off"}, "data.enforcment: "),
+    ],
+)
+async def test_an_operator_that_starts_with_what_is_not_understood_enforces_and_says_since_when(
+    data: dict[str, str], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert DEFAULTS.enforcement is Enforcement.ENFORCED
     api = Saying()
-    api.hold(8, enforcement="of")
+    api.hold(8, **data)
     async with asking(api) as one:
         assert one.source.known.is_set()
-        assert one.store.settings == DEFAULTS
-        assert "enforcement enforced stays in force" in one.warned()
+        for _ in range(2):
+            assert (one.store.settings, one.store.stands().settings) == (DEFAULTS, 0)
+            (warning,) = one.source.warnings
+            assert warning.sentence == SINCE_THE_START
+            assert words in warning.cause
+            await one.poll()
+        assert sum(SINCE_THE_START in message for message in caplog.messages) == 1
+        # Once something was understood, that is what stays.
+        api.hold(9, enforcement="off")
+        await one.poll()
+        assert (one.store.settings, one.warned()) == (SWITCHED_OFF, OFF)
+        api.hold(10, **data)
+        await one.poll()
+        assert "enforcement off stays in force" in one.warned()
+        assert "since the start" not in one.warned()
+
+
+async def test_a_config_map_that_is_made_later_is_not_invalid_since_the_start() -> None:
+    async with asking(Saying()) as one:
+        one.api.hold(3, enforcement="of")
+        await one.poll()
+        assert one.warned().startswith(
+            "ConfigMap policy-controller is not understood: enforcement enforced stays in force."
+        )
 
 
 async def test_before_the_first_answer_nothing_is_known_and_the_reason_is_told() -> None:

@@ -8,7 +8,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from policy_controller.controller import doorbell as doorbell_module
-from policy_controller.controller.doorbell import ANSWER_SECONDS, KNOCK_SECONDS, Doorbell
+from policy_controller.controller.doorbell import (
+    ANSWER_SECONDS,
+    FLOOD_EACH_SECOND,
+    KNOCK_SECONDS,
+    Doorbell,
+)
 from policy_controller.controller.operator import DOOR_SECONDS, Operator
 from policy_controller.controller.settings import Settings
 from policy_controller.controller.tests.serving import serving as served_nodes
@@ -57,17 +62,18 @@ async def test_a_door_that_answers_no_longer_is_an_ailment_until_it_does() -> No
         assert operator.ailments() == []
 
 
-async def test_a_door_that_is_busy_with_others_is_not_taken_for_a_stuck_one_until_it_is(
+async def test_a_door_in_a_flood_is_not_taken_for_a_stuck_one_and_one_that_others_only_come_to_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, faults = 0, list[Exception]()
 
     async def knock(_: HostPort) -> None:
         nonlocal begun
-        begun += 2 if busy else 1
+        begun += flood if busy else few
         if faults:
             raise faults[-1]
 
+    flood, few = int(FLOOD_EACH_SECOND * KNOCK_SECONDS) + 1, 500
     busy, clock = True, FakeClock()
     monkeypatch.setattr(doorbell_module, "_knock", knock)
     doorbell = Doorbell(clock, lambda: begun)

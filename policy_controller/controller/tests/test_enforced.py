@@ -102,16 +102,21 @@ class Site:
             self.streams.glance(),
             self.last.shut,
             closed,
+            self.store.cluster().other_nodes,
         )
 
     def standing(self, name: str = "web") -> Standing:
         return self.picture().standing(ObjectRef("NetworkPolicy", "shop", name))
 
+    def document(self) -> Tree:
+        """What the operator tells."""
+        condition = Condition(self.today(), synced=True, kubernetes="", not_ready=(), warnings=())
+        return status_document(self.store.cluster(), self.picture(), (), condition)
+
     def behind_in_the_document(self) -> list[str]:
         """Connected nodes that are not current."""
-        condition = Condition(self.today(), synced=True, kubernetes="", not_ready=(), warnings=())
-        document = status_document(self.store.cluster(), self.picture(), (), condition)
-        return [node["name"] for node in document["nodes"] if node["connected"] and not node["current"]]
+        nodes = self.document()["nodes"]
+        return [node["name"] for node in nodes if node["connected"] and not node["current"]]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 from compilers.model.settings import EXISTING_CONNECTIONS, ExistingConnections
 from policy_controller.controller.kinds import Kind
 from policy_controller.controller.status import EVERYTHING
+from policy_controller.controller.tests import objects
 from policy_controller.controller.tests.objects import allow_from, namespace, new, pod, policy
 from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
@@ -108,6 +109,40 @@ async def test_what_a_namespace_chooses_about_open_connections_reaches_the_nodes
         (warning,) = (await running.operator.status(EVERYTHING))["warnings"]
         assert "shop" in warning
         assert "must be keep or cut" in warning
+
+
+async def test_a_node_leaves_the_status_while_its_label_names_another_system(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    populate(server)
+    server.create(new(policy("allow-shopper", allow_from(SHOPPER))))
+    async with operator_of(server, tmp_path) as running, node(running.door, "node-1") as one:
+        await one.apply()
+
+        async def counts() -> tuple[object, ...]:
+            told = await running.operator.status(EVERYTHING)
+            (of_policy,) = told["policies"]
+            return (
+                told["nodeCount"],
+                told.get("otherNodeCount"),
+                of_policy["nodes"],
+                of_policy.get("otherNodes"),
+            )
+
+        async def labelled(system: str) -> None:
+            revision = running.operator.store.revision
+            server.apply(
+                new(objects.node("node-2", address="192.0.2.2", labels={"kubernetes.io/os": system}))
+            )
+            await eventually(lambda: running.operator.store.revision > revision)
+            compiled = running.operator.store.revision
+            await eventually(lambda: running.operator.compile_loop.revision == compiled)
+
+        assert await counts() == (2, None, 2, None)
+        await labelled("windows")
+        assert await counts() == (1, 1, 1, 1)
+        await labelled("linux")
+        assert await counts() == (2, None, 2, None)
 
 
 async def test_changes_during_a_slow_apply_arrive_as_one_delta(server: ApiServer, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """What fails around the operator: the API server goes away, kopf ends, a part of the operator ends."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import kopf
 import pytest
+from prometheus_client import generate_latest
 
 from policy_controller.controller.kinds import DECIDING, KINDS, Kind
 from policy_controller.controller.operator import Operator, PartEnded
@@ -17,9 +19,17 @@ from policy_controller.controller.tests.objects import new
 from policy_controller.controller.tests.running import operator_of
 from policy_controller.controller.tests.scripted_node import node
 from policy_controller.controller.tests.waiting import eventually
+from policy_controller.controller.trouble import Trouble
 from policy_controller.controller.watches import BACKOFF_SECONDS, GLANCE_SECONDS, WATCHER, Watches
 from policy_controller.testing.api_server import ApiServer
-from policy_controller.testing.api_server.faults import ErrorEvent, Fault, Faults, Requests
+from policy_controller.testing.api_server.faults import (
+    ErrorEvent,
+    Fault,
+    Faults,
+    Refuse,
+    Requests,
+    Verb,
+)
 from policy_controller.testing.clock import FakeClock
 
 
@@ -104,7 +114,7 @@ async def test_watches_that_stay_away_are_an_ailment_only_while_the_api_server_a
     assert any("being watched" in sentence for sentence in operator.ailments()) is ails
 
 
-async def test_the_operator_is_not_ready_while_kinds_are_overdue() -> None:
+async def test_the_operator_is_not_ready_while_kinds_that_decide_are_overdue_and_warns_of_others() -> None:
     clock = FakeClock()
     operator = Operator(Settings(), clock)
     assert len(operator.reasons_not_ready()) == len(DECIDING) + len(["no certificate", "no settings"])
@@ -112,9 +122,28 @@ async def test_the_operator_is_not_ready_while_kinds_are_overdue() -> None:
     operator.relister.synced.set()
     operator.compile_loop.revision = 0
     await clock.advance(1000.0)
-    found = [str(trouble) for trouble in operator.reasons_not_ready()]
-    for kind in Kind:
-        assert f"{kind.value} objects have not been listed for 1000 s: no answer yet." in found
+
+    def overdue(told: Iterable[Trouble]) -> set[Kind]:
+        sentence = "{} objects have not been listed for 1000 s: no answer yet."
+        words = set(map(str, told))
+        return {kind for kind in Kind if sentence.format(kind.value) in words}
+
+    assert overdue(operator.reasons_not_ready()) == DECIDING
+    assert overdue(operator.warnings()) == set(Kind) - DECIDING
+    text = generate_latest(operator.registry()).decode()
+    assert all(f'policy_controller_list_overdue{{kind="{kind.value}"}} 1.0' in text for kind in Kind)
+
+
+async def test_an_operator_that_may_not_list_nodes_is_ready_and_says_so(
+    server: ApiServer, faults: Faults, tmp_path: Path
+) -> None:
+    async with operator_of(server, tmp_path, relist_seconds=0.5) as running:
+        operator = running.operator
+        with faults.during(Refuse(403), Requests(verbs=frozenset({Verb.LIST}), resource="nodes")):
+            await eventually(lambda: operator.warnings() != [] and operator.reasons_not_ready() == [])
+            status, text = await running.admin("/readyz")
+    assert (status, text.splitlines()[0]) == (200, "ok")
+    assert "warning: Node objects have not been listed for " in text
 
 
 async def test_kopf_that_ends_is_started_again_and_nothing_else_notices(

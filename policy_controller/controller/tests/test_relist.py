@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from policy_controller.controller.kinds import Kind
+from policy_controller.controller.kinds import DECIDING, Kind
 from policy_controller.controller.relist import (
     BACKOFF_SECONDS,
     OVERDUE_INTERVALS,
@@ -89,17 +89,20 @@ async def test_a_kind_that_was_not_listed_for_long_is_told_of_with_the_last_erro
     lab.start()
     await lab.clock.advance(0.0)
     lab.api.forbidden = {kind}
+    # What decides nothing keeps nobody from being served, so it is told as a warning.
+    told = lab.relister.complaints if kind in DECIDING else lab.relister.warnings
     await lab.clock.advance(OVERDUE_INTERVALS * INTERVAL)
-    assert lab.relister.complaints() == []
+    assert lab.relister.complaints() + lab.relister.warnings() == []
     await lab.clock.advance(1.0)
-    (trouble,) = lab.relister.complaints()
+    (trouble,) = told()
+    assert lab.relister.complaints() + lab.relister.warnings() == [trouble]
     assert trouble.sentence == f"{kind.value} objects have not been listed for 901 s: PermissionError."
     assert trouble.cause
     assert str(trouble).isprintable()
     assert [other for other in Kind if lab.relister.overdue(other)] == [kind]
     lab.api.forbidden = set()
     await lab.clock.advance(BACKOFF_SECONDS[-1] * 1.5)
-    assert lab.relister.complaints() == []
+    assert lab.relister.complaints() + lab.relister.warnings() == []
 
 
 async def test_a_kind_whose_list_never_answers_is_told_of_too(lab: Lab) -> None:
@@ -107,7 +110,8 @@ async def test_a_kind_whose_list_never_answers_is_told_of_too(lab: Lab) -> None:
     await lab.clock.advance(0.0)
     lab.api.answering.clear()
     await lab.clock.advance(OVERDUE_INTERVALS * INTERVAL + 1.0)
-    assert len(lab.relister.complaints()) == len(Kind)
+    assert len(lab.relister.complaints()) == len(DECIDING)
+    assert len(lab.relister.warnings()) == len(Kind) - len(DECIDING)
 
 
 async def test_failures_are_tried_again_for_ever_with_growing_pauses(lab: Lab) -> None:

@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from policy_controller.controller.bounds import Bound
 from policy_controller.controller.identity.caller import RETRY_SECONDS, REVIEW_SECONDS
 from policy_controller.controller.identity.files import CertificateFiles
 from policy_controller.controller.identity.handshakes import Handshakes
@@ -244,6 +245,27 @@ async def test_a_node_that_offers_token_after_token_has_few_reviewed_and_goes_on
         await goes_on(served, one, 2)
         assert served.reviews.asked.count(token) == 1 + MOST
         assert "garbage" not in served.reviews.asked
+        # What comes while another is not looked at yet takes its place.
+        assert 1 <= served.reviewer.hits.of(Bound.TOKENS_OF_NODE) <= 5
+
+
+async def test_a_fresh_token_is_reviewed_however_many_others_of_the_same_address_have_used_up(
+    served: Served,
+) -> None:
+    patience, offers = served.reviewer._patience, served.reviewer._offers
+    first, second = served.reviews.mint("node-c"), served.reviews.mint("node-c")
+    async with held(served, first) as one:
+        for _ in range(MOST):
+            patience.note("ipv4:127.0.0.1")
+            offers.note("node-a")
+        assert patience.is_exhausted("ipv4:127.0.0.1")
+        await one.say(FreshToken(second))
+        await eventually(lambda: second in served.reviews.asked)
+        await goes_on(served, one, 2)
+    # Without a token that is known, node-c is whoever calls from there.
+    async with open_stream(served.door, [], served.reviews.mint("node-c")) as stream:
+        error = await ScriptedNode("node-c", stream).ending()
+    assert (error.details() or "").startswith(Reason.TOO_MANY.value)
 
 
 def asked_of(served: Served, token: str, often: int) -> bool:
@@ -256,12 +278,12 @@ async def test_who_offers_too_many_tokens_is_reviewed_no_later(
     token = served.reviews.mint("node-c")
     async with held(served, token) as one:
         served.reviews.revoke(token)
-        patience = served.reviewer._patience
+        patience = served.reviewer._offers
         # The review may come from four fifths of the time on; who writes to a stream that has ended is told something else.
         offers = int(0.8 * REVIEW_SECONDS / RETRY_SECONDS) - 1
         for _ in range(offers):
             for _ in range(MOST):
-                patience.note("ipv4:127.0.0.1")
+                patience.note("node-c")
             await one.say(FreshToken("garbage"))
             await served.clock.advance(RETRY_SECONDS)
         await served.clock.advance(REVIEW_SECONDS - offers * RETRY_SECONDS)

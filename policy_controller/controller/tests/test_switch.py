@@ -124,6 +124,22 @@ async def test_nothing_is_compiled_before_the_settings_are_known(
         await running
 
 
+async def test_an_operator_that_starts_with_a_word_that_nobody_knows_enforces_and_says_so(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    populate(server)
+    write(server, enforcement="offf")
+    async with operator_of(server, tmp_path) as running, node(running.door, "node-1") as one:
+        await one.apply()
+        assert one.rule_set is not None
+        assert not one.rule_set.is_off
+        assert one.rule_set.isolates
+        status, text = await running.admin("/readyz")
+        assert status == 200
+        assert "is invalid since the start: defaults hold (enforcement enforced, " in text
+        assert "did you mean off?" in text
+
+
 async def test_a_word_that_nobody_knows_switches_nothing(server: ApiServer, tmp_path: Path) -> None:
     populate(server)
     async with operator_of(server, tmp_path) as running, node(running.door, "node-1") as one:

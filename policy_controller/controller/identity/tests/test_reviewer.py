@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from compilers.model.cluster import Pod
+from policy_controller.controller.bounds import Bound
 from policy_controller.controller.identity.claims import claims_of, expiry, token_in
 from policy_controller.controller.identity.patience import MOST, WHILE_SECONDS
 from policy_controller.controller.identity.refusals import CODES, Reason, Unwelcome
@@ -203,6 +204,51 @@ async def test_an_address_whose_tokens_are_refused_has_few_more_asked_about_and_
     await asked.clock.advance(WHILE_SECONDS)
     assert await asked.refusal("one-more") is Reason.INVALID_TOKEN
     assert asked.reviewer._patience._counts == {PEER: 1}
+
+
+async def test_nodes_that_share_an_address_are_each_checked_once_they_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, go_on = Asked(), asyncio.Event()
+    tokens = [asked.reviews.mint(f"node-{number}") for number in range(2 * MOST_AT_ONCE)]
+    for token in tokens:
+        await asked.reviewer.identify(token, PEER)
+    # Their words are no longer fresh, and strangers behind the same address have used up its patience.
+    await asked.clock.advance(FRESH_SECONDS)
+    for number in range(MOST):
+        assert await asked.refusal(f"invented-{number}") is Reason.INVALID_TOKEN
+    answer = asked.reviews.review_token
+
+    async def slowly(token: str, audience: str) -> object:
+        await go_on.wait()
+        return await answer(token, audience)
+
+    monkeypatch.setattr(asked.reviews, "review_token", slowly)
+    again = [asyncio.create_task(asked.reviewer.identify(token, PEER)) for token in tokens]
+    await asyncio.sleep(0)
+    # Who is not known is counted by address, whatever node it may be of; and one node is bounded as well.
+    assert await asked.refusal(asked.reviews.mint("node-0")) is Reason.TOO_MANY
+    more = [asyncio.create_task(asked.reviewer.identify(tokens[0], PEER)) for _ in range(MOST_AT_ONCE - 1)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unwelcome, match=f"{MOST_AT_ONCE} tokens of node node-0 are being checked"):
+        await asked.reviewer.identify(tokens[0], PEER)
+    assert asked.reviewer.hits.of(Bound.TOKENS_OF_NODE) == 1
+    go_on.set()
+    assert await asyncio.gather(*again) == [f"node-{number}" for number in range(len(tokens))]
+    assert await asyncio.gather(*more) == ["node-0"] * len(more)
+    assert not asked.reviewer._at_once
+
+
+async def test_a_token_that_was_good_once_is_a_strangers_when_it_is_refused() -> None:
+    asked = Asked()
+    token = asked.reviews.mint("node-a", seconds=3_600)
+    await asked.reviewer.identify(token, PEER)
+    await asked.clock.advance(FRESH_SECONDS)
+    asked.reviews.revoke(token)
+    for _ in range(MOST):
+        assert await asked.refusal(token) is Reason.INVALID_TOKEN
+    assert await asked.refusal(token) is Reason.TOO_MANY
+    assert asked.reviewer.hits.of(Bound.TOKENS_OF_ADDRESS) == 1
 
 
 def test_every_reason_has_a_status_and_only_passing_ones_are_unavailable() -> None:
